@@ -39,34 +39,7 @@ class AgentMetrics(Collector):
         status = self._status
         if status is None:
             return
-        for name, about, value in (
-            (
-                "complete_reading_seconds",
-                "When the last complete reading was, in seconds since 1970; 0 for never",
-                status.complete_at or 0,
-            ),
-            ("unsent_batches", "Batches without a receipt", status.unsent),
-            (
-                "oldest_unsent_seconds",
-                "When the oldest of them was made, in seconds since 1970; 0 where there is none",
-                status.unsent_since or 0,
-            ),
-            (
-                "receipt_seconds",
-                "When the last receipt came, in seconds since 1970; 0 for never",
-                status.receipt_at or 0,
-            ),
-            (
-                "summed_up_seconds",
-                "The end of the last day that is summed up, in seconds since 1970, if one is",
-                status.summed_up_until,
-            ),
-            (
-                "disagreeing_summaries",
-                "Of the last 35 days that were summed up, those of which it has other figures",
-                len(status.disagreeing),
-            ),
-        ):
+        for name, about, value in _gauges(status):
             yield GaugeMetricFamily(f"kashi_agent_{name}", about, value=value)
         standing = {"open": status.open, "doubtful": status.doubtful}
         yield _by("runs", "Runs that are not known to have ended", "standing", standing)
@@ -78,6 +51,36 @@ class AgentMetrics(Collector):
         yield _by("refused_records", "Records that were refused", "code", status.refused)
         seconds = {name: milli / 1_000 for name, milli in status.milli_device_seconds.items()}
         yield _by("device_seconds", "Device-seconds by what became of them", "standing", seconds)
+
+
+def _gauges(status: Status) -> Iterator[tuple[str, str, float | None]]:
+    """Yield the name, the description and the value of each gauge without a label."""
+    yield (
+        "complete_reading_seconds",
+        "When the last complete reading was, in seconds since 1970; 0 for never",
+        status.complete_at or 0,
+    )
+    yield "unsent_batches", "Batches without a receipt", status.unsent
+    yield (
+        "oldest_unsent_seconds",
+        "When the oldest of them was made, in seconds since 1970; 0 where there is none",
+        status.unsent_since or 0,
+    )
+    yield (
+        "receipt_seconds",
+        "When the last receipt came, in seconds since 1970; 0 for never",
+        status.receipt_at or 0,
+    )
+    yield (
+        "summed_up_seconds",
+        "The end of the last day that is summed up, in seconds since 1970, if one is",
+        status.summed_up_until,
+    )
+    yield (
+        "disagreeing_summaries",
+        "Of the last 35 days that were summed up, those of which it has other figures",
+        len(status.disagreeing),
+    )
 
 
 def _by(name: str, about: str, label: str, values: Mapping[str, float]) -> Metric:

@@ -180,15 +180,22 @@ async def get_contract(ask: Ask) -> ContractView:
         contract = known.contract(ask.path("contract"))
         if contract is None:
             raise Problem("unknown_contract", f"no contract {ask.path('contract')}")
-        held = known.terms(contract)
-        terms = held.agreed
+        terms = known.terms(contract).agreed
         ask.must_be_theirs(enterprise=terms.enterprise, provider=terms.provider)
         if past is None:
             totals = await balances.contract_totals(connection, terms.id)
         else:
             totals = await balances.past_contract_totals(connection, terms.id, past, head.last_at)
     assert ask.who is not None, "contracts are not public"
-    told = ask.who.role != "provider"
+    return _contract_view(known, contract, totals, whole=ask.who.role != "provider")
+
+
+def _contract_view(
+    known: Registered, contract: Contract, totals: balances.ContractTotals, *, whole: bool
+) -> ContractView:
+    """Return the `whole` of a contract, or what its provider is told."""
+    held = known.terms(contract)
+    terms = held.agreed
     today = step_of(held.steps, day_of(totals.last_at // MICROSECONDS))
     by_year = [_withheld(share, contract) for share in totals.years]
     numerators = totals.eligible, sum(int(each["withheld"]) for each in totals.years)
@@ -203,8 +210,8 @@ async def get_contract(ask: Ask) -> ContractView:
         policy=terms.policy,
         enterprise=terms.enterprise,
         provider=terms.provider,
-        project=terms.project if told else UNSET,
-        follows=terms.follows if told else UNSET,
+        project=terms.project if whole else UNSET,
+        follows=terms.follows if whole else UNSET,
         ratio_class=terms.ratio_class,
         amount=format_money(terms.amount),
         signed_on=terms.signed_on,
@@ -214,7 +221,7 @@ async def get_contract(ask: Ask) -> ContractView:
         prices={device: price_view(price) for device, price in today.prices.items()},
         max_devices=today.max_devices,
         related_party=terms.related_party,
-        funds=funds_view(contract.sums(known.size)) if told else UNSET,
+        funds=funds_view(contract.sums(known.size)) if whole else UNSET,
         amendments=[number for number, _ in contract.amendments if number < known.size],
         frozen=known.is_frozen(contract),
         cost=format_money(eligible + withheld + sum(ineligible)),

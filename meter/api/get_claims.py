@@ -28,6 +28,7 @@ from meter.api.responses import (
 )
 from meter.api.routes import Ask, Route
 from meter.rules.claim_book import Claim, ClaimState, invoice_name, payment_name
+from meter.rules.entries import Invoice, Payment
 from meter.rules.items import Item, known_item, make_grounds
 from meter.rules.payable import debt
 from meter.rules.state import Award, Contract
@@ -104,33 +105,8 @@ async def get_claim(ask: Ask) -> ClaimView:
     entered = claim.entered
     return ClaimView(
         **_summary(known, claim),
-        invoices=[
-            InvoiceView(
-                number=each.number,
-                issued_on=each.issued_on,
-                seller=each.seller,
-                buyer=each.buyer,
-                amount=format_money(each.amount),
-                tax=format_money(each.tax),
-                part=format_money(each.part),
-                disallowed=format_money(claim.disallowed.get(invoice_name(each.number), 0)),
-                sha256=each.sha256,
-            )
-            for each in entered.invoices
-        ],
-        payments=[
-            PaymentView(
-                bank=each.bank,
-                reference=each.reference,
-                paid_on=each.paid_on,
-                amount=format_money(each.amount),
-                part=format_money(each.part),
-                disallowed=format_money(
-                    claim.disallowed.get(payment_name(each.bank, each.reference), 0)
-                ),
-            )
-            for each in entered.payments
-        ],
+        invoices=[_invoice_view(claim, each) for each in entered.invoices],
+        payments=[_payment_view(claim, each) for each in entered.payments],
         delivery="" if entered.delivery is UNSET else entered.delivery,
         notice_from=_date(claim.notice[0]),
         notice_until=_date(claim.notice[1]),
@@ -142,6 +118,32 @@ async def get_claim(ask: Ask) -> ClaimView:
         checker=claim.checker if official else "",
         approver=claim.approver if official else "",
         as_of=as_of(head.size, head.last_at),
+    )
+
+
+def _invoice_view(claim: Claim, invoice: Invoice) -> InvoiceView:
+    return InvoiceView(
+        number=invoice.number,
+        issued_on=invoice.issued_on,
+        seller=invoice.seller,
+        buyer=invoice.buyer,
+        amount=format_money(invoice.amount),
+        tax=format_money(invoice.tax),
+        part=format_money(invoice.part),
+        disallowed=format_money(claim.disallowed.get(invoice_name(invoice.number), 0)),
+        sha256=invoice.sha256,
+    )
+
+
+def _payment_view(claim: Claim, payment: Payment) -> PaymentView:
+    name = payment_name(payment.bank, payment.reference)
+    return PaymentView(
+        bank=payment.bank,
+        reference=payment.reference,
+        paid_on=payment.paid_on,
+        amount=format_money(payment.amount),
+        part=format_money(payment.part),
+        disallowed=format_money(claim.disallowed.get(name, 0)),
     )
 
 

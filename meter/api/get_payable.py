@@ -4,7 +4,8 @@ The figures are those that an approval or an order of now would find, by the sam
 rules. A firm sees its own; who acted, and whose papers are bound, is told to officials only.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -23,7 +24,7 @@ from meter.api.claim_responses import (
 from meter.api.get_claims import firm_of, own_items
 from meter.api.responses import as_of
 from meter.api.routes import Ask, Route
-from meter.rules.claim_book import BOUND, COUNTED, Claim, draft_claim
+from meter.rules.claim_book import BOUND, COUNTED, Account, Claim, draft_claim
 from meter.rules.entries import AnyEntry, Invoice, Payment
 from meter.rules.items import Item, accounts_of_firm, check_year, known_item, make_grounds
 from meter.rules.kinds.projects import claims_ceiling
@@ -158,21 +159,14 @@ async def _payable(
 ) -> PayableView:
     """Return the figures of a claim at the size of a snapshot. Raises `unknown_year`."""
     head, known = snapshot
-    state, size = known.state, known.size
     year = claim.entered.year
     check_year(item, year)
-    held = accounts_of_firm(state, item.enterprise, item.programme)
-    grants = await pages.grants(connection, sorted({item.name, *(each.name for _, each in held)}))
-
-    def grounds_of(each: Item, of_year: int, also: Claim | None = None) -> Grounds:
-        item_year = each.name, of_year
-        account = state.claims.account(item_year, size)
-        counted = state.claims.counted(item_year, size, also)
-        return make_grounds(each, of_year, grants[each.name].get(of_year, 0), account, counted)
-
+    accounts = accounts_of_firm(known.state, item.enterprise, item.programme)
+    names = sorted({item.name, *(each.name for _, each in accounts)})
+    book = _Book(known, await pages.grants(connection, names))
     is_counted = claim.state in COUNTED
-    own = grounds_of(item, year, None if is_counted else claim)
-    account = state.claims.account((item.name, year), size)
+    own = book.grounds(item, year, None if is_counted else claim)
+    account = book.account(item, year)
     left = max(0, own.limit - account.claimed)
     can_be_approved = min(left, claim.entered.amount or left)
     is_approved = claim.state in BOUND
@@ -180,11 +174,11 @@ async def _payable(
     if not is_approved:
         amount = can_be_approved if to_approve is UNSET else to_approve
     debts = []
-    for of_year, each in held:
-        paid = state.claims.account((each.name, of_year), size).paid
-        is_own = (each.name, of_year) == (item.name, year) and not is_counted
-        limit = own.limit if is_own else grounds_of(each, of_year).limit
-        owed = debt(paid + amount if is_own else paid, limit)
+    for of_year, each in accounts:
+        owed = book.debt(each, of_year)
+        if (each.name, of_year) == (item.name, year) and not is_counted:
+            # As if the claim were paid, whose papers count then.
+            owed = debt(account.paid + amount, own.limit)
         if owed:
             debts.append((each.name, of_year, owed))
     taken = sum(set_off(amount, (owed for *_, owed in debts)))
@@ -193,7 +187,7 @@ async def _payable(
         programme=item.programme,
         year=year,
         seller=item.seller or "",
-        buyer=state.last_successor(item.enterprise, size),
+        buyer=known.state.last_successor(item.enterprise, known.size),
         open_until=add_months(f"{year + 1}-01-01", item.claims.months),
         notice_days=item.claims.notice_days,
         evidence=sorted(item.claims.evidence),
@@ -209,13 +203,35 @@ async def _payable(
         claimed=format_money(account.claimed),
         claimed_then=format_money(account.claimed + (0 if is_approved else amount)),
         can_be_approved=format_money(can_be_approved),
-        debt=format_money(debt(account.paid, grounds_of(item, year).limit)),
+        debt=format_money(book.debt(item, year)),
         debt_with_papers=format_money(debt(account.paid, own.limit)),
         debts=[DebtView(name, of_year, format_money(fen)) for name, of_year, fen in debts],
         cash=format_money(claim.cash if is_counted else amount - taken),
         ceiling=_ceiling(known, item),
         as_of=as_of(head.size, head.last_at),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Book:
+    """What a firm's items were granted (fen by name and year), claimed and paid, as of a size."""
+
+    known: Registered
+    grants: Mapping[str, Mapping[int, int]]
+
+    def account(self, item: Item, year: int) -> Account:
+        """Return what was claimed and paid of an item and year."""
+        return self.known.state.claims.account((item.name, year), self.known.size)
+
+    def grounds(self, item: Item, year: int, also: Claim | None = None) -> Grounds:
+        """Return the grounds of payments; `also` is a claim whose papers count as well."""
+        counted = self.known.state.claims.counted((item.name, year), self.known.size, also)
+        granted = self.grants[item.name].get(year, 0)
+        return make_grounds(item, year, granted, self.account(item, year), counted)
+
+    def debt(self, item: Item, year: int) -> int:
+        """Return what was paid beyond the limit, in fen."""
+        return debt(self.account(item, year).paid, self.grounds(item, year).limit)
 
 
 def _given(claim: Claim) -> Iterator[str]:

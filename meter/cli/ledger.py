@@ -211,10 +211,8 @@ def serve(  # noqa: PLR0913 - one argument for each option
             log_level=log_level.upper(),
             cluster=processes.Cluster(leader_address=listen_leader) if in_cluster else None,
         )
-        async with processes.keeping(settings, max(fronts, in_cluster), database_seconds) as kept:
-            click.echo(f"{origin} listens on {kept.url}")
-            if kept.metrics_url:
-                click.echo(f"all metrics are at {kept.metrics_url}")
+        async with processes.keeping(settings, fronts or 1, database_seconds) as kept:
+            _say_where(origin, kept.url, kept.metrics_url)
             await kept.wait()
 
     async def run() -> None:
@@ -225,9 +223,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
             folder, endpoint, clock, witnessing, own, database_seconds
         ) as running:
             service_running.settle_interpreter()
-            click.echo(f"{origin} listens on {running.url}")
-            if running.metrics_url:
-                click.echo(f"all metrics are at {running.metrics_url}")
+            _say_where(origin, running.url, running.metrics_url)
             await service_running.until_interrupted(running.clock, running.ended)
 
     with logs.write_to(sys.stderr, log_level.upper()):
@@ -235,6 +231,12 @@ def serve(  # noqa: PLR0913 - one argument for each option
             run_async(run_fronts if fronts or in_cluster else run)
         except processes.Ended as ended:
             sys.exit(ended.status)  # it has said why
+
+
+def _say_where(origin: str, url: str, metrics_url: str) -> None:
+    click.echo(f"{origin} listens on {url}")
+    if metrics_url:
+        click.echo(f"all metrics are at {metrics_url}")
 
 
 @main.command(hidden=True)

@@ -159,11 +159,8 @@ class Metrics:
         for result, count in tally.results.items():
             self.records.labels(result).inc(count)
         self.plain_records.inc(tally.plain)
-        for counter, sums in (
-            *((self.granted_fen, tally.granted), (self.returned_fen, tally.returned)),
-        ):
-            for (programme, year), fen in sums.items():
-                counter.labels(programme, str(year)).inc(fen)
+        _add_by_pool(self.granted_fen, tally.granted)
+        _add_by_pool(self.returned_fen, tally.returned)
         self.set_ledger(size, pools)
 
     def set_alerts(self, waiting: int, due: int | None, now: int) -> None:
@@ -198,3 +195,8 @@ class Metrics:
 
     def _gauge(self, name: str, about: str) -> Gauge:
         return Gauge(name, about, registry=self.registry)
+
+
+def _add_by_pool(counter: Counter, fen_by_pool: Mapping[PoolId, int]) -> None:
+    for (programme, year), fen in fen_by_pool.items():
+        counter.labels(programme, str(year)).inc(fen)

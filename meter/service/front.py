@@ -350,8 +350,14 @@ async def fronting(  # noqa: PLR0913, PLR0917 - one argument for each part
         for work in works:
             stack.callback(asyncio.create_task(work).cancel)
         parts = Answering(
-            *(folder, readers, leader, registry, published, watched),
-            *(metrics, leader.all_metrics),
+            folder=folder,
+            readers=readers,
+            submissions=leader,
+            registry=registry,
+            published=published,
+            clock=watched,
+            metrics=metrics,
+            all_metrics=leader.all_metrics,
         )
         url = await stack.enter_async_context(answering(parts, host, port, shared=True))
         yield url, watched

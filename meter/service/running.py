@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -115,16 +115,20 @@ async def running(  # noqa: PLR0913, PLR0917 - one argument for each part
         intake, published = leader.intake, leader.published
         readers = await connections.connect_readers(address)
         stack.push_async_callback(readers.close)
-        public = metrics.public_text
         parts = Answering(
-            *(folder, readers, intake, leader.registry, published, leader.clock),
-            *(metrics, public),
+            folder=folder,
+            readers=readers,
+            submissions=intake,
+            registry=leader.registry,
+            published=published,
+            clock=leader.clock,
+            metrics=metrics,
+            all_metrics=metrics.public_text,
         )
         url = await stack.enter_async_context(answering(parts, endpoint.host, endpoint.port))
-        own_listener = listening_to_operator(metrics, public, own)
+        own_listener = listening_to_operator(metrics, metrics.public_text, own)
         metrics_url = await stack.enter_async_context(own_listener)
-        ended = asyncio.create_task(first_end(leader.tasks, database))
-        stack.push_async_callback(_cancel, ended)
+        ended = _begin(stack, first_end(leader.tasks, database))
         _log.info("started", url=url, size=intake.watermark.size)
         yield Running(
             url, metrics_url, address, readers, leader.clock, metrics, intake, published, ended
@@ -181,24 +185,19 @@ async def leading(  # noqa: PLR0913, PLR0917 - one argument for each part
         await publishing.start()
         await intake.start()
         stack.push_async_callback(intake.stop)
-        sequencer = asyncio.create_task(intake.run())
-        stack.push_async_callback(_cancel, sequencer)
+        tasks = [_begin(stack, intake.run())]
         readers = await connections.connect_readers(address)
         stack.push_async_callback(readers.close)
         alerting = _alerting(folder, readers, registry, watched, metrics)
         sender = await stack.enter_async_context(alerting)
-        sending = asyncio.create_task(sender.run())
-        stack.push_async_callback(_cancel, sending)
-        looker = asyncio.create_task(Looker(readers, registry, watched).run())
-        stack.push_async_callback(_cancel, looker)
-        digesting = asyncio.create_task(AccessDigests(readers, intake, watched).run())
-        stack.push_async_callback(_cancel, digesting)
-        snapping = asyncio.create_task(StateDigests(readers, intake).run())
-        stack.push_async_callback(_cancel, snapping)
-        publisher = asyncio.create_task(publishing.run())
+        tasks += [
+            _begin(stack, sender.run()),
+            _begin(stack, Looker(readers, registry, watched).run()),
+            _begin(stack, AccessDigests(readers, intake, watched).run()),
+            _begin(stack, StateDigests(readers, intake).run()),
+        ]
         stack.push_async_callback(publishing.stop)
-        stack.push_async_callback(_cancel, publisher)
-        tasks = [sequencer, publisher, looker, sending, digesting, snapping]
+        tasks.append(_begin(stack, publishing.run()))
         for event, values in notices.items():
             _log.warning(event, **values)
         yield Leading(watched, intake, registry, publishing.published, tasks)
@@ -303,6 +302,15 @@ async def until_interrupted(clock: WatchedClock, ended: "asyncio.Task[None]") ->
     waiting.cancel()
     if ended.done():
         await ended
+
+
+def _begin(
+    stack: contextlib.AsyncExitStack, work: Coroutine[Any, Any, None]
+) -> "asyncio.Task[None]":
+    """Begin a task, which the end of the stack cancels."""
+    task = asyncio.create_task(work)
+    stack.push_async_callback(_cancel, task)
+    return task
 
 
 async def _cancel(task: "asyncio.Task[None]") -> None:

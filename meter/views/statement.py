@@ -175,19 +175,20 @@ def statement(
             )
             for key, held in sorted(amounts.items())
         ],
-        lines=[
-            StatementLine(
-                line.entry,
-                format_moment(line.at),
-                line.kind,
-                line.id,
-                line.contract,
-                line.service,
-                line.correction,
-                _figures(subject, line.fen),
-            )
-            for line in lines
-        ],
+        lines=[_line_view(subject, line) for line in lines],
+    )
+
+
+def _line_view(subject: Subject, line: "_Line") -> StatementLine:
+    return StatementLine(
+        line.entry,
+        format_moment(line.at),
+        line.kind,
+        line.id,
+        line.contract,
+        line.service,
+        line.correction,
+        _figures(subject, line.fen),
     )
 
 
