@@ -2,9 +2,13 @@
 
 import doctest
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+from meter.rules.kinds.kind import Kind
+from meter.rules.kinds.table import KINDS
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
@@ -13,6 +17,7 @@ CHINESE = sorted((DOCS / "zh").glob("*.md"))
 PAGES = [*sorted(DOCS.glob("*.md")), *CHINESE, LEDGER]
 RECORDS = sorted((DOCS / "adr").glob("*.md"))
 OTHERS = [REPOSITORY / name for name in ("SECURITY.md", "tests/vectors/README.md")]
+FIRST = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -38,6 +43,26 @@ def test_pages_with_python_are_really_run():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_each_page_names_the_code_it_describes(page):
     assert re.search(r"`(meter|ledger)/[a-z_/]+\.py`", page.read_text())
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FIRST, *OTHERS], ids=lambda page: page.stem)
+def test_the_files_that_a_page_names_are_there(page):
+    named = re.findall(r"`((?:meter|ledger|tests|deploy)/[\w/.-]+\.\w+)`", page.read_text())
+    assert [name for name in named if not (REPOSITORY / name).is_file()] == []
+
+
+def test_each_kind_of_entry_stands_beside_its_file():
+    _, text = (DOCS / "architecture.md").read_text(encoding="utf-8").split("## Kinds of entries")
+    told = {
+        file: sorted(re.findall(r"`(\w+)`", kinds))
+        for file, kinds in re.findall(r"^\| `(\w+)\.py` \| (.+) \|$", text, re.MULTILINE)
+    }
+    assert told == {
+        file: sorted(each.name for each in vars(module).values() if isinstance(each, Kind))
+        for file in told
+        for module in [import_module(f"meter.rules.kinds.{file}")]
+    }
+    assert sum(map(len, told.values())) == len(KINDS)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: record.stem)
