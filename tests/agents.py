@@ -1,16 +1,30 @@
-"""An agent for tests: its file, and readings that a test makes or reads from recorded rows."""
+"""An agent for tests: its file, its rounds, and readings that a test makes or reads from rows."""
 
+import base64
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
 
 from meter.agent.collect import slurm
 from meter.agent.config import Config, read_config
+from meter.agent.run import Agent
+from meter.agent.status import status_of
 from meter.agent.usage import Reading, Run
-from meter.client import keygen
-from tests.services import ORIGIN
+from meter.client import keygen, load_key, registration
+from meter.rules.entries import UsageAccepted
+from meter.values.units import parse_instant
+from tests.services import (
+    ORIGIN,
+    contract_body,
+    enterprise_body,
+    provider_body,
+    receipt_key,
+    serving,
+)
 
 MAP = """
     [[contract]]
@@ -39,6 +53,11 @@ MAP = """
     milli = 250
 """
 SINCE = "2025-01-01T00:00:00+08:00"
+NOON = "2025-03-01T12:00:00+08:00"
+T0 = parse_instant("2025-03-01T08:00:00+08:00")
+KINDS = {"h100": 100, "h100-1g.10gb": 8, "ascend-910b": 64}
+PRICES = {"h100": "9.00", "h100-1g.10gb": "1.00", "ascend-910b": "4.50"}
+NO_PAUSE = {"attempts": 1, "first_pause_seconds": 0}
 
 
 def config(  # noqa: PLR0913 - one argument for each thing that a test chooses
@@ -133,3 +152,70 @@ def run(raw: int, begin: int, end: int | None = None, **changes: object) -> Run:
         "standing": "open" if end is None else "ended",
     }
     return Run(**(fields | changes))
+
+
+class Scheduler:
+    """What the agent reads, one reading a round; `since` is how far back it wanted to look."""
+
+    def __init__(self) -> None:
+        self.readings: list[Reading] = []
+        self.since: list[int] = []
+
+    async def collect(self, since: int) -> Reading:
+        self.since.append(since)
+        at, runs, faults = self.readings.pop(0)
+        return reading(at, *runs, faults=faults, since=since)
+
+    def says(self, at: int, *runs, faults: tuple[str, ...] = ()) -> None:
+        self.readings.append((at, runs, faults))
+
+
+@asynccontextmanager
+async def clustered(database, folder: Path, *contracts: str, **settings):
+    """Yield a service, an agent's file, and what its scheduler says."""
+    async with serving(database, folder, NOON) as service:
+        genesis = service.intake.state.genesis_hash
+        key = base64.b64encode(receipt_key(service)).decode()
+        made = {"url": service.url, "genesis": genesis, "receipt_key": key} | settings
+        file = config(folder / "agent", **made)
+        await service.activate()
+        await service.ask("/v1/providers", **provider_body(devices=KINDS))
+        own = registration(load_key(Path(file.provider.key)), ORIGIN, "pcl", "pcl-1")
+        await service.ask("/v1/providers/pcl/keys", **own)
+        await service.ask("/v1/enterprises", **enterprise_body())
+        for contract in contracts or ("A", "B"):
+            await service.ask("/v1/contracts", **contract_body(contract, prices=PRICES))
+        yield service, file, Scheduler()
+
+
+def agent_of(file, scheduler: Scheduler, **settings) -> Agent:
+    return Agent(file, collect=scheduler.collect, **(NO_PAUSE | settings))
+
+
+async def rounds(file, scheduler: Scheduler):
+    """Run a round for each reading, each as a process of its own; return the last outcome."""
+    outcome, status = None, None
+    while scheduler.readings:
+        async with agent_of(file, scheduler) as agent:
+            outcome = await agent.once()
+            status = status_of(agent.spool)
+    return outcome, status
+
+
+async def metered(service) -> dict[str, int]:
+    """Return thousandths × seconds by run, of the records that count."""
+    found: dict[str, int] = {}
+    voided = {e.record for e in await service.entries() if e.kind == "void"}
+    for number, entry in enumerate(await service.entries()):
+        if isinstance(entry, UsageAccepted) and number not in voided:
+            seconds = (entry.end - entry.start) // 1_000_000
+            found[entry.run] = found.get(entry.run, 0) + entry.milli_devices * seconds
+    return found
+
+
+def make_due(file) -> None:
+    """Let what waits be sent again now."""
+    database = sqlite3.connect(file.spool)
+    with database:
+        database.execute("UPDATE waiting SET due = 1")
+    database.close()

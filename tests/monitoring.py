@@ -52,3 +52,8 @@ def grow(writer: Writer, batches: int) -> None:
     for number in range(len(writer.leaves), len(writer.leaves) + batches):
         one = record(f"t{number}", "A", START, START + 60, 1_000)
         writer.post([one], seq=10_000 + len(writer.leaves))
+
+
+def failing(*_: object) -> None:
+    """Stand for a write to a disk that is gone."""
+    raise OSError("the disk is gone")

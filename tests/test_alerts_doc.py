@@ -13,15 +13,15 @@ import pytest
 from meter.host.alerts_file import read_sending
 from meter.publish import alerts as sender
 from tests.alerts import receiving, wanting
+from tests.programs import program
 from tests.services import serving, until
-from tests.test_providers_doc import needs
 
 PAGE = (Path(__file__).parents[1] / "docs/alerts.md").read_text(encoding="utf-8")
 
 
 async def test_openssl_checks_a_webhook_as_the_page_says(database, tmp_path, monkeypatch):
-    needs("curl")
-    needs("openssl")
+    program("curl")
+    program("openssl")
     monkeypatch.setattr(sender, "POLL_SECONDS", 0.02)
     (script,) = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
     async with receiving(tmp_path) as receiver:

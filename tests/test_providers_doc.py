@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 from meter.wire.receipt import Accepted, parse_receipt
 from tests.books import DEVICE
 from tests.interop.programs import GO_CACHE
+from tests.programs import program
 from tests.services import (
     ORIGIN,
     contract_body,
@@ -35,14 +35,6 @@ def block(kind: str) -> str:
     found = re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, FLAGS)
     assert found, kind
     return "\n".join(found)
-
-
-def needs(tool: str) -> None:
-    """Skip where a tool is missing; in CI, fail."""
-    if shutil.which(tool) is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{tool} is missing, and CI installs it")
-        pytest.skip(f"{tool} is not installed")
 
 
 @contextlib.asynccontextmanager
@@ -98,7 +90,7 @@ def accepted(receipt: Path) -> list[str]:
 
 
 async def test_the_authority_is_told_what_it_gives_a_provider(database, tmp_path):
-    needs("curl")
+    program("curl")
     async with providing(database, tmp_path) as (service, _, run, _):
         told = (await run("bash", "-eo", "pipefail", "-c", block("sh authority"))).splitlines()
         key = base64.b64encode(receipt_key(service)).decode()
@@ -124,8 +116,8 @@ def test_the_python_program_takes_about_ten_lines():
 
 
 async def test_the_session_with_curl_and_openssl_reports_usage(database, tmp_path):
-    needs("curl")
-    needs("openssl")
+    program("curl")
+    program("openssl")
     async with providing(database, tmp_path) as (service, place, run, register):
         await register("pcl-2025b", await run("bash", "-ec", block("sh pem")))
         for _ in range(2):
@@ -138,8 +130,8 @@ async def test_the_session_with_curl_and_openssl_reports_usage(database, tmp_pat
 async def test_the_session_with_curl_and_openssl_finds_a_receipt_that_is_not_signed(
     database, tmp_path
 ):
-    needs("curl")
-    needs("openssl")
+    program("curl")
+    program("openssl")
     async with providing(database, tmp_path) as (_, place, run, register):
         await register("pcl-2025b", await run("bash", "-ec", block("sh pem")))
         post, check = re.findall(r"^```sh post\n(.*?)^```$", PAGE, FLAGS)
@@ -150,8 +142,8 @@ async def test_the_session_with_curl_and_openssl_finds_a_receipt_that_is_not_sig
 
 
 async def test_the_go_program_reports_usage(database, tmp_path):
-    needs("go")
-    needs("openssl")
+    program("go")
+    program("openssl")
     async with providing(database, tmp_path) as (service, place, run, register):
         await register("pcl-2025b", await run("bash", "-ec", block("sh pem")))
         (place / "report.go").write_text(block("go"), encoding="utf-8")

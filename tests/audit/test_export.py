@@ -26,6 +26,7 @@ from meter.auditor.papers.period import Period
 from meter.auditor.papers.tables import CLAIMS, TABLES
 from meter.values.units import format_moment, format_money, parse_instant
 from tests.commands import good, kashi
+from tests.programs import program
 from tests.writer import Writer
 
 PROGRAMS = {
@@ -70,12 +71,8 @@ def total(found: list[dict[str, str]], column: str) -> Decimal:
 def check(folder: Path, form: str) -> subprocess.CompletedProcess[str]:
     """Run the program that reads a book; where it is missing, skip, or fail in CI."""
     name, *words = PROGRAMS[form]
-    path = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is missing, and CI installs it")
-        pytest.skip(f"{name} is not installed")
-    return subprocess.run([path, *words], cwd=folder, capture_output=True, text=True)
+    found = program(name, f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    return subprocess.run([found, *words], cwd=folder, capture_output=True, text=True)
 
 
 def book_of(folder: Path) -> Path:

@@ -4,7 +4,8 @@ from copy import deepcopy
 
 from meter.rules.kinds import amendments
 from tests.books import BETA, DEVICE, Books, lifted, opened
-from tests.meter.test_amendments import NOW, assert_replays, checked, refused, unchecked
+from tests.meter.test_amendments import NOW, refused
+from tests.summing import found, replayed, summed
 
 
 def startup() -> Books:
@@ -28,8 +29,8 @@ def test_what_a_startup_added_stays_whatever_becomes_known_of_the_firm_later():
         more = {"amount": "1200000.01", "signed_on": signed_on}
         refused("class_changed", books.supplement, "2026-04-01", **more)
         refused("class_changed", books.supplement, "2026-03-01", **more)
-    checked(books)
-    assert_replays(books)
+    summed(books)
+    replayed(books)
     assert books.state.contracts["A"].agreed.amount == 120_000_000
 
 
@@ -44,8 +45,8 @@ def test_what_was_added_is_judged_anew_with_another_class():
     books.amend_enterprise(BETA, founded_on="2024-10-02")
     books.correct(prices={DEVICE: "4.40"})
     assert books.state.contracts["A"].agreed.ratio_class == "startup"
-    checked(books)
-    assert_replays(books)
+    summed(books)
+    replayed(books)
 
 
 def test_of_a_day_a_supplement_adds_what_is_more_than_the_one_it_replaces():
@@ -56,7 +57,7 @@ def test_of_a_day_a_supplement_adds_what_is_more_than_the_one_it_replaces():
     books.supplement("2025-10-01", amount="900000.00", **late)
     refused("class_changed", books.supplement, "2025-10-01", amount="1000000.01", **late)
     books.supplement("2025-10-01", amount="1000000.00", **late)
-    checked(books)
+    summed(books)
 
 
 # The independent sums
@@ -68,11 +69,11 @@ def test_the_sums_find_what_is_added_by_facts_that_became_known_before(monkeypat
     monkeypatch.setattr(amendments, "_check_class", lambda *_: None)  # a dishonest writer
     twin = deepcopy(books)
     twin.supplement("2026-03-01", prices={DEVICE: "4.00"}, signed_on="2026-02-01")
-    checked(twin)
+    summed(twin)
     for changes in ({"amount": "1200000.01"}, {"ends": "2027-02-02"}):
         twin = deepcopy(books)
         twin.supplement("2026-03-01", signed_on="2025-09-01", **changes)
-        unchecked(twin, "sum_class")
+        found(twin, "sum_class")
 
 
 def test_the_sums_find_what_is_added_to_another_class(monkeypatch):
@@ -83,4 +84,4 @@ def test_the_sums_find_what_is_added_to_another_class(monkeypatch):
     books.amend_enterprise(BETA, founded_on="2024-08-01")
     monkeypatch.setattr(amendments, "_check_class", lambda *_: None)
     books.correct(prices={DEVICE: "4.40"})
-    unchecked(books, "sum_class")
+    found(books, "sum_class")

@@ -1,10 +1,7 @@
 """The agent against a real service: readings in, records in the ledger, nothing lost or doubled."""
 
-import base64
 import contextlib
-import sqlite3
 import stat
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,84 +13,24 @@ from meter.agent.run import Agent
 from meter.agent.spool import NotTaken
 from meter.agent.status import exit_code, status_of
 from meter.agent.store import Spool
-from meter.agent.usage import Reading, Run
-from meter.client import ClientError, load_key, registration
-from meter.rules.entries import UsageAccepted
+from meter.agent.usage import Run
+from meter.client import ClientError
 from meter.values.units import parse_instant
-from tests.agents import MAP, config, reading, run
-from tests.services import (
-    ORIGIN,
-    contract_body,
-    enterprise_body,
-    provider_body,
-    receipt_key,
-    serving,
+from tests.agents import (
+    MAP,
+    NOON,
+    PRICES,
+    T0,
+    Scheduler,
+    agent_of,
+    clustered,
+    config,
+    make_due,
+    metered,
+    rounds,
+    run,
 )
-
-NOON = "2025-03-01T12:00:00+08:00"
-T0 = parse_instant("2025-03-01T08:00:00+08:00")
-KINDS = {"h100": 100, "h100-1g.10gb": 8, "ascend-910b": 64}
-PRICES = {"h100": "9.00", "h100-1g.10gb": "1.00", "ascend-910b": "4.50"}
-NO_PAUSE = {"attempts": 1, "first_pause_seconds": 0}
-
-
-class Scheduler:
-    """What the agent reads, one reading a round; `since` is how far back it wanted to look."""
-
-    def __init__(self) -> None:
-        self.readings: list[Reading] = []
-        self.since: list[int] = []
-
-    async def collect(self, since: int) -> Reading:
-        self.since.append(since)
-        at, runs, faults = self.readings.pop(0)
-        return reading(at, *runs, faults=faults, since=since)
-
-    def says(self, at: int, *runs, faults: tuple[str, ...] = ()) -> None:
-        self.readings.append((at, runs, faults))
-
-
-@asynccontextmanager
-async def clustered(database, folder: Path, *contracts: str, **settings):
-    """Yield a service, an agent's file, and what its scheduler says."""
-    async with serving(database, folder, NOON) as service:
-        genesis = service.intake.state.genesis_hash
-        key = base64.b64encode(receipt_key(service)).decode()
-        made = {"url": service.url, "genesis": genesis, "receipt_key": key} | settings
-        file = config(folder / "agent", **made)
-        await service.activate()
-        await service.ask("/v1/providers", **provider_body(devices=KINDS))
-        own = registration(load_key(Path(file.provider.key)), ORIGIN, "pcl", "pcl-1")
-        await service.ask("/v1/providers/pcl/keys", **own)
-        await service.ask("/v1/enterprises", **enterprise_body())
-        for contract in contracts or ("A", "B"):
-            await service.ask("/v1/contracts", **contract_body(contract, prices=PRICES))
-        yield service, file, Scheduler()
-
-
-def agent_of(file, scheduler: Scheduler, **settings) -> Agent:
-    return Agent(file, collect=scheduler.collect, **(NO_PAUSE | settings))
-
-
-async def rounds(file, scheduler: Scheduler):
-    """Run a round for each reading, each as a process of its own; return the last outcome."""
-    outcome, status = None, None
-    while scheduler.readings:
-        async with agent_of(file, scheduler) as agent:
-            outcome = await agent.once()
-            status = status_of(agent.spool)
-    return outcome, status
-
-
-async def metered(service) -> dict[str, int]:
-    """Return thousandths × seconds by run, of the records that count."""
-    found: dict[str, int] = {}
-    voided = {e.record for e in await service.entries() if e.kind == "void"}
-    for number, entry in enumerate(await service.entries()):
-        if isinstance(entry, UsageAccepted) and number not in voided:
-            seconds = (entry.end - entry.start) // 1_000_000
-            found[entry.run] = found.get(entry.run, 0) + entry.milli_devices * seconds
-    return found
+from tests.services import contract_body
 
 
 async def test_a_job_is_seen_while_it_runs_and_whole_once_it_ended(database, tmp_path):
@@ -538,11 +475,3 @@ async def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(
                 status = status_of(agent.spool)
             assert (status.unsent, dict(status.refused), status.questions) == (0, {}, ())
         assert allowed > 20
-
-
-def make_due(file) -> None:
-    """Let what waits be sent again now."""
-    database = sqlite3.connect(file.spool)
-    with database:
-        database.execute("UPDATE waiting SET due = 1")
-    database.close()

@@ -12,11 +12,10 @@ from meter.agent.config import read_config
 from meter.agent.status import exit_code, status_of
 from meter.auditor import receipts
 from meter.client import ClientError, Refused, Service
-from tests.agents import run
+from tests.agents import T0, agent_of, clustered, metered, rounds, run
 from tests.books import record
-from tests.meter.test_agent import T0, agent_of, clustered, metered, rounds
 from tests.meter.test_agent_faults import gaps
-from tests.meter.test_receipts import outcomes, verdict, vkey_of
+from tests.proving import outcomes, verdict, vkey_of
 from tests.services import HOUR, authorization, contract_body, key_body
 
 NOW = T0 + 5_000

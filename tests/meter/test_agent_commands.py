@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import os
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,9 +14,9 @@ import pytest
 
 from meter.agent.metrics import AgentMetrics
 from meter.agent.status import status_of
-from tests.agents import run
-from tests.meter.test_agent import PRICES, T0, agent_of, clustered, metered
+from tests.agents import PRICES, T0, agent_of, clustered, metered, run
 from tests.meter.test_agent_slurm import OPEN, SDIAG, Commands, row
+from tests.programs import promtool
 from tests.services import contract_body
 
 REPOSITORY = Path(__file__).parents[2]
@@ -254,14 +252,6 @@ async def until(values, name: str, wanted: float, **labels: str) -> None:
 
 
 # Metrics and alerts
-
-
-def promtool(*words: str, **options) -> subprocess.CompletedProcess[str]:
-    if shutil.which("promtool") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("promtool is missing, and CI installs it")
-        pytest.skip("promtool is not installed")
-    return subprocess.run(["promtool", *words], capture_output=True, text=True, **options)
 
 
 async def test_the_page_lists_the_metrics_with_their_labels(database, tmp_path):

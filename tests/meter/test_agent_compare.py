@@ -12,8 +12,7 @@ from meter.agent.store import Spool
 from meter.client import ClientError
 from meter.values.strict import Instant
 from meter.values.units import DAY_SECONDS, parse_date
-from tests.agents import run
-from tests.meter.test_agent import T0, agent_of, rounds
+from tests.agents import T0, agent_of, rounds, run
 from tests.meter.test_agent_adopt import told
 
 DAY = parse_date("2025-03-01")

@@ -12,9 +12,8 @@ from meter.agent.run import Agent
 from meter.agent.status import exit_code
 from meter.agent.store import Spool
 from meter.client import ClientError, keygen
-from tests.agents import run
-from tests.meter.test_agent import PRICES, T0, agent_of, clustered, make_due, metered, rounds
-from tests.meter.test_client import proxied
+from tests.agents import PRICES, T0, agent_of, clustered, make_due, metered, rounds, run
+from tests.proxies import proxied
 from tests.services import ORIGIN, contract_body
 
 

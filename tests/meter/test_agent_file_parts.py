@@ -7,7 +7,7 @@ import pytest
 from meter.agent.collect import job_file
 from meter.agent.config import read_config
 from meter.agent.run import Agent
-from tests.meter.test_agent import NO_PAUSE, T0, metered
+from tests.agents import NO_PAUSE, T0, metered
 from tests.meter.test_agent_job_file import HEAD, MAPPING, line, name, site
 
 LONG = "x" * (job_file.MAX_LINE_BYTES + 9)

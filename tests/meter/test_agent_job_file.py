@@ -25,8 +25,7 @@ from meter.agent.run import Agent
 from meter.agent.status import exit_code, status_of
 from meter.client import keygen, load_key, registration
 from meter.values.units import parse_instant
-from tests.agents import config
-from tests.meter.test_agent import NO_PAUSE, NOON, T0, metered
+from tests.agents import NO_PAUSE, NOON, T0, config, metered
 from tests.services import (
     ORIGIN,
     authorization,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.meter.test_agent import T0, clustered, metered
+from tests.agents import T0, clustered, metered
 from tests.meter.test_agent_commands import kashi
 from tests.meter.test_agent_faults import gaps
 from tests.meter.test_agent_slurm import SDIAG, row

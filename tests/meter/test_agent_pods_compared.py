@@ -8,8 +8,8 @@ from meter.agent.compare import compare_day
 from meter.agent.config import read_config
 from meter.agent.run import Agent
 from meter.values.units import day_of, day_start
-from tests.meter.test_agent import NO_PAUSE, T0, metered
-from tests.meter.test_agent_kubernetes import over, pod, site
+from tests.agents import NO_PAUSE, T0, metered
+from tests.pods import over, pod, site
 from tests.services import authorization
 
 TOKEN = 'token = "pcl.token"'

@@ -1,8 +1,8 @@
 """What a round costs does not grow with what the spool has of runs that are over."""
 
 from meter.agent.store import Spool
-from tests.meter.test_agent import T0
-from tests.meter.test_agent_kubernetes import over, pod, site
+from tests.agents import T0
+from tests.pods import over, pod, site
 
 
 async def test_a_pod_that_runs_for_long_has_no_older_runs_read_in_each_round(

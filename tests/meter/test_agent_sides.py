@@ -6,8 +6,7 @@ from meter.agent.adopt import Reported
 from meter.agent.compare import Sides, judge
 from meter.agent.plan import Known, Slice
 from meter.values.strict import Instant
-from tests.agents import config, run
-from tests.meter.test_agent import T0
+from tests.agents import T0, config, run
 
 RUN = run(1, T0, T0 + 100)
 SHORTER = run(1, T0, T0 + 90)

@@ -19,9 +19,8 @@ from meter.agent.summary import MAX_SUMMARIES, due_days, summary_of
 from meter.agent.usage import FilePart, Reading
 from meter.rules.entries import DaySummarised
 from meter.values.units import DAY_SECONDS, day_of, format_instant, parse_instant
-from tests.agents import MAP, reading, run
+from tests.agents import MAP, NO_PAUSE, T0, agent_of, clustered, metered, reading, rounds, run
 from tests.books import DAY, HOUR
-from tests.meter.test_agent import NO_PAUSE, T0, agent_of, clustered, metered, rounds
 from tests.meter.test_agent_adopt import told
 
 MIDNIGHT = parse_instant("2025-03-02T00:00:00+08:00")  # after the day of T0

@@ -30,7 +30,7 @@ from tests.books import (
     without_sections,
 )
 from tests.commanding import refusal
-from tests.meter.test_events import replay
+from tests.listening import replay
 from tests.meter.test_policies import with_section
 from tests.papers import Office
 from tests.services import (

@@ -2,22 +2,10 @@
 
 import pytest
 
-from ledger.canon import encode
-from meter.auditor.sums import Sums
-from meter.rules.evolve import evolve
-from meter.rules.state import State
 from meter.values.problems import Problem
-from tests.books import ALPHA, BETA, Books, figures, lifted, opened
+from tests.books import ALPHA, BETA, lifted, opened
 from tests.services import enterprise_body, provider_body, serving
-
-
-def replayed(books: Books) -> None:
-    replica, sums = State(), Sums()
-    for number, entry in enumerate(books.entries):
-        evolve(replica, entry)
-        sums.entry(number, encode(entry))
-    sums.finish()
-    assert figures(replica) == figures(books.state)
+from tests.summing import checked
 
 
 def refused(code: str, ask, *arguments, **changes) -> None:
@@ -38,7 +26,7 @@ def test_another_founding_decides_the_class_of_later_contracts():
     books.correct("A", amount="900000.00")
     assert books.state.contracts["A"].agreed.ratio_class == "startup"
     refused("bad_dates", books.contract, "C", enterprise=BETA, signed_on="2024-05-31")
-    replayed(books)
+    checked(books)
 
 
 def test_another_kind_decides_who_may_apply():
@@ -49,7 +37,7 @@ def test_another_kind_decides_who_may_apply():
     books.contract("A", enterprise=BETA)
     books.amend_enterprise(BETA, applicant="other")
     refused("not_applicant", books.contract, "B", enterprise=BETA)
-    replayed(books)
+    checked(books)
 
 
 def test_an_enterprise_can_be_registered_again_as_it_was_first():

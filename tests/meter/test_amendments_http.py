@@ -6,7 +6,7 @@ from meter.api import events
 from meter.service import rebuild
 from meter.service.setup import Authority
 from tests.books import ALPHA, BETA, DEVICE, PROGRAMME, lifted, record, void
-from tests.meter.test_events import replay
+from tests.listening import replay
 from tests.services import (
     address_of,
     authorization,

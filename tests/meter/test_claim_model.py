@@ -19,8 +19,8 @@ from meter.rules.items import debt_of, known_item
 from meter.values.problems import Problem
 from meter.values.units import parse_instant
 from tests.books import ALPHA, BETA, DEVICE, PROVIDER_USCC, balances, record, uscc_of
-from tests.meter.test_claims import summed
 from tests.papers import DAY, DIGEST, PATIENT, Office, day_after, day_of
+from tests.summing import summed
 
 GAMMA = uscc_of(3)
 ITEMS = {"A": ALPHA, "B": ALPHA, "C": BETA}

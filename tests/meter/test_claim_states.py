@@ -16,7 +16,7 @@ from meter.rules.entries import Invoice, Payment
 from meter.rules.kinds.kind import Existing, Stamp
 from meter.values.problems import Problem
 from meter.values.strict import decode_request
-from tests.meter.test_claims import Desk
+from tests.desk import Desk
 from tests.papers import DAY, DIGEST, day_after, day_of, invoice, payment
 
 # By state: how it is reached, and what can be asked then.

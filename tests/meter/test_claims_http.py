@@ -3,7 +3,7 @@
 import pytest
 
 from tests.books import ALPHA, BETA, DEVICE, record
-from tests.meter.test_events import replay
+from tests.listening import replay
 from tests.papers import DIGEST, NUMBER, day_after, papers
 from tests.services import (
     authorization,

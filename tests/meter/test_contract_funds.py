@@ -27,8 +27,8 @@ from tests.books import (
     uscc_of,
     without_sections,
 )
-from tests.meter.test_claims import Desk
-from tests.meter.test_events import replay
+from tests.desk import Desk
+from tests.listening import replay
 from tests.papers import day_after, papers
 from tests.services import (
     Service,

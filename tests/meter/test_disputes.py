@@ -8,7 +8,7 @@ from meter.values.problems import Problem
 from tests.auditing import audited
 from tests.books import ALPHA, BETA, Books, lifted, opened, purchase, record, void
 from tests.commanding import refusal
-from tests.meter.test_claims import Desk
+from tests.desk import Desk
 from tests.meter.test_months import hour, used, written
 from tests.meter.test_purchases import shop
 from tests.papers import Office

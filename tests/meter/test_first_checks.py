@@ -18,6 +18,7 @@ from meter.rules.kinds.periods import expired
 from meter.rules.payable import count_paper
 from meter.values.strict import decode
 from meter.values.units import parse_instant
+from tests.awarding import granting
 from tests.books import (
     ALPHA,
     BETA,
@@ -36,12 +37,11 @@ from tests.books import (
     without_sections,
 )
 from tests.commanding import refusal
+from tests.desk import Desk
 from tests.fuzz.ledgers import story
 from tests.histories import CORPUS, history
-from tests.meter.test_awards import granting
-from tests.meter.test_claims import PATIENT, Desk
 from tests.meter.test_periods import OVER, used
-from tests.papers import NUMBER, invoice
+from tests.papers import NUMBER, PATIENT, invoice
 from tests.summing import Sums, found, summed, told
 
 START, END = "2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00"

@@ -40,7 +40,7 @@ def test_every_route_is_looked_at_here():
     elsewhere |= {
         *("/v1/log-keys", "/v1/log-keys/retire"),  # test_keys
         *("/v1/receipt-keys", "/v1/receipt-keys/retire"),
-        *("/v1/awards", "/v1/awards/{award}/change"),  # test_awards
+        *("/v1/awards", "/v1/awards/{award}/change"),  # test_awards_http
         "/v1/enterprises/{uscc}/succeed",  # test_successions
         *("/v1/persons", "/v1/persons/{id}/end", "/v1/tokens", "/v1/tokens/{token}/end"),
         *(f"/v1/proposals{rest}" for rest in ("", "/{proposal}/confirm", "/{proposal}/end")),

@@ -35,6 +35,7 @@ from meter.service import admin, running, setup
 from meter.values.problems import Problem
 from meter.wire import dsse
 from tests.books import DEVICE, log_signer, properties, public_text, record, signer
+from tests.proving import opened
 from tests.services import (
     HOUR,
     ORIGIN,
@@ -50,16 +51,6 @@ from tests.services import (
 from tests.writer import Writer
 
 OLD, NEW, THIRD = (log_signer(name).verifier.format() for name in ("log", "log-2", "log-3"))
-
-
-def opened() -> Writer:
-    writer = Writer()
-    writer.activate()
-    writer.provider()
-    writer.key()
-    writer.enterprise()
-    writer.contract("A")
-    return writer
 
 
 def use(writer: Writer, id_: str) -> None:

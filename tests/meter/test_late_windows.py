@@ -2,13 +2,10 @@
 
 import pytest
 
-from ledger.canon import encode
-from meter.auditor.sums import Sums
-from meter.rules.evolve import evolve
-from meter.rules.state import State
 from meter.values.problems import Problem
 from meter.views.decisions import decision_of
-from tests.books import Books, figures, lifted, opened, record, void
+from tests.books import Books, lifted, opened, record, void
+from tests.summing import checked
 
 HOUR = ("2025-03-01T08:00:00+08:00", "2025-03-01T09:00:00+08:00")
 
@@ -25,15 +22,6 @@ def status(books: Books, *bodies: dict, **more: object) -> list[str]:
     return [getattr(each, "code", each.status) for each in results]
 
 
-def replayed(books: Books) -> None:
-    replica, sums = State(), Sums()
-    for number, entry in enumerate(books.entries):
-        evolve(replica, entry)
-        sums.entry(number, encode(entry))
-    sums.finish()
-    assert figures(replica) == figures(books.state)
-
-
 def test_usage_on_the_wrong_contract_moves_after_forty_days():
     books = ledger()
     books.issue(2025, "1000.00")
@@ -46,7 +34,7 @@ def test_usage_on_the_wrong_contract_moves_after_forty_days():
     books.void("a")
     assert status(books, right) == ["accepted"]
     assert (books.granted("A"), books.granted("B")) == (0, 144_00)
-    replayed(books)
+    checked(books)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +84,7 @@ def test_the_time_of_a_freeze_makes_no_record_older():
     assert result.status == "accepted"
     books.at("2025-04-15T09:00:01+08:00")
     assert status(books, record("c", "A", *HOUR, 1_000)) == ["too_late"]
-    replayed(books)
+    checked(books)
 
 
 def test_only_the_part_of_a_freeze_since_the_records_end_counts():

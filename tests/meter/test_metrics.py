@@ -1,19 +1,16 @@
 """Metrics: they count rightly, Prometheus accepts them, and the page names them all."""
 
 import asyncio
-import os
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from meter.host.metrics import Metrics
 from meter.service.running import Endpoint
 from meter.tables import write as tables_write
 from tests.books import DEVICE, PROGRAMME, lifted, record, void
+from tests.programs import promtool
 from tests.services import HOUR, contract_body, coupon_body, serving
 
 PAGE = (Path(__file__).parents[2] / "docs/operations.md").read_text(encoding="utf-8")
@@ -47,15 +44,6 @@ async def operators(service) -> str:
     async with service.http.get(service.running.metrics_url) as answer:
         assert answer.status == 200
         return await answer.text()
-
-
-def promtool(*words: str, **options) -> subprocess.CompletedProcess[str]:
-    """Run promtool; where it is missing, skip, or fail in CI."""
-    if shutil.which("promtool") is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("promtool is missing, and CI installs it")
-        pytest.skip("promtool is not installed")
-    return subprocess.run(["promtool", *words], capture_output=True, text=True, **options)
 
 
 async def test_prometheus_finds_no_fault_with_the_metrics_of_a_used_service(database, tmp_path):

@@ -25,7 +25,7 @@ from tests.books import (
     without_sections,
 )
 from tests.commanding import refusal
-from tests.meter.test_events import replay
+from tests.listening import replay
 from tests.meter.test_policies import sharing
 from tests.papers import papers
 from tests.services import (

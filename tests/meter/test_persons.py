@@ -21,25 +21,13 @@ from meter.rules.two_persons import ALONE, PROPOSABLE, check_genesis, needs_two
 from meter.values.problems import Problem
 from meter.values.units import DAY_SECONDS, MICROSECONDS, format_moment
 from tests.books import ALPHA, BETA, ORIGIN, PROGRAMME, SHIPPED, Books, signer
+from tests.services import contract_body
 from tests.summing import found, summed, told
 from tests.writer import Writer, bent
 
 DAYS_30 = 30 * DAY_SECONDS * MICROSECONDS
 ISSUE = {"programme": PROGRAMME, "enterprise": ALPHA, "year": 2025, "amount": "400.00"}
-CONTRACT = {
-    "id": "A",
-    "contract_no": "HT-A",
-    "programme": PROGRAMME,
-    "enterprise": ALPHA,
-    "provider": "pcl",
-    "amount": "1000000.00",
-    "signed_on": "2024-12-01",
-    "starts": "2024-12-01",
-    "ends": "2027-01-01",
-    "use": "training",
-    "prices": {"ascend-910b": "4.50"},
-    "related_party": False,
-}
+CONTRACT = contract_body("A")
 
 
 def two(**names: Any) -> Writer:

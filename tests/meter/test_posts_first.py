@@ -9,8 +9,8 @@ import pytest
 from meter.api import post_usage
 from meter.host import logs
 from meter.values.problems import Problem
+from tests.attacking import Raw
 from tests.books import record
-from tests.meter.test_hostile import Raw
 from tests.meter.test_metrics import scrape
 from tests.services import HOUR, Service, serving
 

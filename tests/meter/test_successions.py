@@ -22,8 +22,8 @@ from tests.books import (
     record,
     uscc_of,
 )
-from tests.meter.test_claims import Desk, refusal
-from tests.meter.test_events import replay
+from tests.desk import Desk, refusal
+from tests.listening import replay
 from tests.papers import PATIENT, invoice, papers, payment
 from tests.services import (
     Service,

@@ -13,8 +13,8 @@ from ledger.errors import Violation
 from meter.rules import commands
 from meter.rules.kinds import amendments, claims
 from tests.books import BETA, micros
+from tests.desk import Desk
 from tests.meter.test_amendments import refused
-from tests.meter.test_claims import Desk
 from tests.papers import DAY, NUMBER, PATIENT, invoice, payment
 from tests.services import yuan
 from tests.summing import Sums, found, summed

@@ -6,11 +6,12 @@ from datetime import date, timedelta
 import pytest
 
 from meter.values.units import parse_instant
+from tests.awarding import POOL, granting, shipped, with_class
 from tests.books import DEVICE, Books, lifted, opened, record
 from tests.commanding import refusal
-from tests.meter.test_awards import POOL, granting, shipped, with_class
-from tests.meter.test_claims import PATIENT, Desk
+from tests.desk import Desk
 from tests.meter.test_policies import sharing
+from tests.papers import PATIENT
 from tests.summing import Fields, found, summed, told
 
 

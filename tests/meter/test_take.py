@@ -4,25 +4,18 @@ from typing import Any
 
 import pytest
 
-from ledger.canon import encode
 from ledger.errors import Violation
-from meter.auditor.sums import Sums
-from meter.rules.evolve import evolve
-from meter.rules.state import State
 from meter.values.problems import Problem
 from tests.books import (
     BETA,
     DEVICE,
     Books,
-    balances,
-    expected_balances,
-    figures,
     lifted,
     micros,
     opened,
     record,
 )
-from tests.summing import found, summed, told
+from tests.summing import checked, found, summed, told
 
 NOON = "2025-06-30T12:00:00+08:00"
 TAKING = '\n[transition]\nrunning = "take"\neffective = "2025-07-01"\narticle = "1"\n'
@@ -47,18 +40,6 @@ def use(books: Books, id_: str, day: str, milli_devices: int = A_DAY) -> None:
     end = f"{day[:8]}{int(day[8:]) + 1:02}T00:00:00+08:00"
     [result] = books.post([record(id_, "A", begin, end, milli_devices)])
     assert result.status == "accepted"
-
-
-def checked(books: Books) -> None:
-    """Check postings, a replay and the independent sums."""
-    replica, sums = State(), Sums()
-    for number, entry in enumerate(books.entries):
-        evolve(replica, entry)
-        sums.entry(number, encode(entry))
-    sums.finish()
-    assert figures(replica) == figures(books.state)
-    [*_, account] = balances(books.entries)
-    assert account == expected_balances(books.state)
 
 
 @pytest.mark.parametrize(("taken", "entitled"), [(True, 460_000_00), (False, 500_000_00)])

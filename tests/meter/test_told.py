@@ -15,7 +15,7 @@ from ledger.tlog import leaf_hash
 from meter.rules.kinds.table import BY_NAME
 from meter.views.told import TOLD
 from tests.books import ALPHA, BETA, uscc_of
-from tests.meter.test_recover import NOW, Diary, today, yesterday
+from tests.recovering import NOW, Diary, today, yesterday
 from tests.services import authorization, serving, stored
 
 WIRE = Path(__file__).parents[2] / "docs" / "wire.md"

@@ -1,6 +1,6 @@
 """The script that verifies in the browser decides as the ledger's own code does.
 
-Node runs the very file that browsers get; `tests/meter/test_verify_page.py` shows it on its page.
+Node runs the very file that browsers get; `tests/browser/test_verify_page.py` shows it on its page.
 """
 
 import base64
@@ -19,7 +19,7 @@ from ledger.tlog import Tree, leaf_hash
 from meter.console import page
 from tests.books import log_signer
 from tests.interop.programs import need
-from tests.meter.test_receipts import kept, opened, use
+from tests.proving import kept, opened, use
 
 LOG = log_signer("log")
 VKEY = LOG.verifier.format()

@@ -3,10 +3,8 @@
 import asyncio
 import contextlib
 import json
-import os
 import re
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +20,7 @@ from meter.auditor.monitor_metrics import MonitorMetrics
 from meter.host.metrics import Metrics
 from meter.service.running import Endpoint
 from tests.books import lifted, log_signer
+from tests.programs import program, promtool
 from tests.services import coupon_body, serving, until
 from tests.test_readme import free_port
 
@@ -31,21 +30,6 @@ DASHBOARD = json.loads((DEPLOY / "dashboard.json").read_text(encoding="utf-8"))
 # What Prometheus makes of a family, by its kind.
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 OF_PROMETHEUS = {"job", "le", "alertname", "alertstate"}
-
-
-def program(name: str) -> str:
-    """Return a program's path; where it is missing, skip, or fail in CI."""
-    found = shutil.which(name)
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is missing, and CI installs it")
-        pytest.skip(f"{name} is not installed")
-    return found
-
-
-def promtool(*words: str, folder: Path = DEPLOY) -> subprocess.CompletedProcess[str]:
-    command = [program("promtool"), *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder)
 
 
 def series() -> dict[str, set[str]]:
@@ -66,7 +50,7 @@ def series() -> dict[str, set[str]]:
 
 
 def test_each_alert_rings_for_its_reason_and_is_silent_otherwise():
-    done = promtool("test", "rules", "alerts.test.yml")
+    done = promtool("test", "rules", "alerts.test.yml", cwd=DEPLOY)
     assert done.returncode == 0, done.stdout + done.stderr
     tests = (DEPLOY / "alerts.test.yml").read_text(encoding="utf-8")
     assert set(re.findall(r'alertname="(\w+)"', tests)) == set(names_of_alerts())
@@ -83,7 +67,7 @@ def test_an_alert_that_never_rings_or_always_does_is_noticed(tmp_path, expressio
     rules["groups"][0]["rules"][-1]["expr"] = expression
     (tmp_path / "alerts.yml").write_text(yaml.safe_dump(rules), encoding="utf-8")
     shutil.copy(DEPLOY / "alerts.test.yml", tmp_path)
-    assert promtool("test", "rules", "alerts.test.yml", folder=tmp_path).returncode == 1
+    assert promtool("test", "rules", "alerts.test.yml", cwd=tmp_path).returncode == 1
 
 
 def test_the_alerts_name_metrics_and_labels_that_there_are(tmp_path):
@@ -165,11 +149,11 @@ def test_prometheus_takes_each_expression_of_the_dashboard(tmp_path):
     rules = [{"record": f"panel:{n}", "expr": each} for n, each in enumerate(expressions())]
     taken = {"groups": [{"name": "dashboard", "rules": rules}]}
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(taken), encoding="utf-8")
-    done = promtool("check", "rules", "rules.yml", folder=tmp_path)
+    done = promtool("check", "rules", "rules.yml", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     rules[0]["expr"] += ")"
     (tmp_path / "rules.yml").write_text(yaml.safe_dump(taken), encoding="utf-8")
-    assert promtool("check", "rules", "rules.yml", folder=tmp_path).returncode == 1
+    assert promtool("check", "rules", "rules.yml", cwd=tmp_path).returncode == 1
 
 
 def test_the_panels_lie_side_by_side_and_ask_the_source_that_was_chosen():

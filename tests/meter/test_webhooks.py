@@ -19,8 +19,8 @@ from meter.tables.alerts import AlertBook
 from meter.values.problems import Problem
 from tests.alerts import receiving, told, wanting
 from tests.books import ALPHA, record
+from tests.programs import program
 from tests.services import HOUR, Clock, ask, authorization, serving, until
-from tests.test_providers_doc import needs
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ async def test_a_message_is_signed_for_whoever_has_the_public_key(service, recei
 
 
 async def test_openssl_takes_the_signature_and_refuses_another_body(service, receiver, tmp_path):
-    needs("openssl")
+    program("openssl")
     await wanting(service, "enterprise", ALPHA, address=receiver.url())
     await use(service)
     await settled(service, 1)

@@ -24,18 +24,8 @@ from meter.wire.batch import (
 )
 from meter.wire.dsse import BATCH_TYPE, Envelope
 from tests.books import ORIGIN, attempt
+from tests.http_commands import RECORD
 
-RECORD = {
-    "id": "slurm:4211:0",
-    "contract": "TC-2025-0001",
-    "device": "ascend-910b",
-    "milli_devices": 64000,
-    "start": "2025-03-01T08:00:00+08:00",
-    "end": "2025-03-01T09:00:00+08:00",
-    "run": "slurm:4211",
-    "state": "RUNNING",
-    "final": False,
-}
 PURCHASE = {
     "id": "order-7001",
     "contract": "CC-2025-0001",

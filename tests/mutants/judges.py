@@ -9,16 +9,31 @@ _AUTHORITY: Final = (
     *("test_authority", "test_registers", "test_coupons", "test_command_bodies"),
     "test_entry_bytes",
 )
+_DECIDE: Final = (
+    *("meter/decide/test_senders", "meter/decide/test_numbers", "meter/decide/test_records"),
+    *("meter/decide/test_voids", "meter/decide/test_receipt", "meter/decide/test_steps"),
+    "meter/decide/test_hostile_payloads",
+)
 _RULES: Final = (
     "test_state",
     "test_effects",
     "test_worked_examples",
     "test_capacity",
-    "test_decide",
+    *_DECIDE,
     *_AUTHORITY,
 )
-_KINDS: Final = (*_AUTHORITY, "test_strict", "test_decide")
+_KINDS: Final = (*_AUTHORITY, "test_strict", *_DECIDE)
 _CLAIMS: Final = ("test_claims", "test_claim_model", "test_award_claims", "test_paying_articles")
+_AWARDS: Final = ("test_awards", "test_sum_awards")
+_MONITOR: Final = ("test_monitor", "test_monitor_forks", "test_monitor_command")
+_RECEIPTS: Final = (
+    *("meter/receipts/test_files", "meter/receipts/test_changes"),
+    *("meter/receipts/test_years_later", "meter/receipts/test_service"),
+)
+_INTAKE: Final = (
+    *("meter/intake/test_answers", "meter/intake/test_groups", "meter/intake/test_faults"),
+    *("meter/intake/test_two_services", "meter/intake/test_restarts", "meter/intake/test_clients"),
+)
 _PAPERS: Final = ("audit/test_export", "audit/test_sample", "audit/test_report")
 _AUDIT: Final = (
     *("test_audit_amounts", "test_audit_batches", "test_audit_capacity", "test_audit_receipts"),
@@ -26,7 +41,8 @@ _AUDIT: Final = (
 )
 _SUMS: Final = (
     *("test_sums", "test_sum_coupons", "test_sum_contracts", "test_sum_capacity"),
-    *("test_sum_glance", "test_sum_years", "test_sum_claims", "test_awards", "test_award_claims"),
+    *("test_sum_glance", "test_sum_years", "test_sum_claims", "test_sum_awards"),
+    *("test_awards", "test_award_claims"),
     *("test_budgets", "test_allocations", "test_periods", "test_policies", "test_contract_funds"),
     *("test_take", "test_purchases", "test_successions", "test_sum_bends"),
     *("test_sum_limits", "test_first_checks"),
@@ -64,7 +80,8 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "ledger/verify.py": ("test_damage", "test_verify", "test_following"),
     "ledger/witnessing.py": ("test_witnessing",),
     "meter/intake.py": (
-        *("test_intake", "test_pauses", "test_logs", "test_metrics", "test_clock"),
+        *_INTAKE,
+        *("test_pauses", "test_logs", "test_metrics", "test_clock"),
         *("test_http", "test_commands_http", "test_idempotency", "test_batches_http"),
         *("test_balances_http", "test_worked_examples_http"),
     ),
@@ -84,15 +101,15 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
         "test_purchases",
         "test_first_checks",
     ),
-    "meter/rules/evolve.py": (*_RULES, "test_persons", "test_awards"),
+    "meter/rules/evolve.py": (*_RULES, "test_persons", *_AWARDS),
     "meter/rules/measure.py": ("test_measure", *_RULES),
     "meter/rules/plain.py": ("test_plain",),
-    "meter/rules/refusals.py": ("test_decide",),
+    "meter/rules/refusals.py": _DECIDE,
     "meter/rules/rating.py": ("test_rating", "test_worked_examples"),
-    "meter/rules/salts.py": ("test_decide",),
+    "meter/rules/salts.py": _DECIDE,
     "meter/rules/state.py": (
         *_RULES,
-        "test_awards",
+        *_AWARDS,
         "test_claims",
         "test_proposals",
         *("test_late_windows", "test_successions", "test_every_entry", "test_take"),
@@ -108,12 +125,12 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/verified.py": ("test_verified", "test_dsse"),
     "meter/rules/kinds/amended_parties.py": ("test_amended_parties",),
     "meter/rules/kinds/amendments.py": ("test_amendments", "test_additions"),
-    "meter/rules/kinds/awards.py": ("test_awards", "test_budgets", "test_award_claims"),
-    "meter/rules/kinds/budgets.py": ("test_budgets", "test_awards"),
+    "meter/rules/kinds/awards.py": (*_AWARDS, "test_budgets", "test_award_claims"),
+    "meter/rules/kinds/budgets.py": ("test_budgets", *_AWARDS),
     "meter/rules/kinds/allocations.py": ("test_allocations",),
     "meter/rules/kinds/periods.py": ("test_periods",),
-    "meter/rules/kinds/pools.py": ("test_budgets", "test_awards", "test_policies"),
-    "meter/rules/kinds/projects.py": ("test_awards", "test_award_claims"),
+    "meter/rules/kinds/pools.py": ("test_budgets", *_AWARDS, "test_policies"),
+    "meter/rules/kinds/projects.py": (*_AWARDS, "test_award_claims"),
     "meter/rules/kinds/contracts.py": (
         *_KINDS,
         *("test_contract_funds", "test_successions", "test_amendments"),
@@ -121,13 +138,13 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/rules/kinds/coupons.py": (
         *_KINDS,
         *("test_effects", "test_worked_examples"),
-        *("test_periods", "test_allocations", "test_awards"),
+        *("test_periods", "test_allocations", *_AWARDS),
     ),
     "meter/rules/kinds/funds.py": ("test_contract_funds",),
     "meter/rules/kinds/successions.py": ("test_successions",),
     "meter/rules/kinds/kind.py": (
         *_KINDS,
-        *("test_policies", "test_awards", "test_budgets", "test_amended_parties", "test_purchases"),
+        *("test_policies", *_AWARDS, "test_budgets", "test_amended_parties", "test_purchases"),
     ),
     "meter/rules/kinds/purchases.py": ("test_purchases",),
     "meter/rules/purchases.py": ("test_purchases",),
@@ -152,11 +169,11 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/alarms.py": ("test_alarms",),
     "meter/auditor/alternative.py": ("test_what_if_figures", "test_what_if"),
     "meter/auditor/entry_check.py": ("test_entry_check",),
-    "meter/auditor/evidence.py": ("test_monitor_branches", "test_monitor"),
-    "meter/auditor/fetch.py": ("test_verification", "test_monitor"),
+    "meter/auditor/evidence.py": ("test_monitor_branches", *_MONITOR),
+    "meter/auditor/fetch.py": ("test_verification", *_MONITOR),
     "meter/auditor/log_keys.py": ("test_keys",),
-    "meter/auditor/mirror.py": ("test_monitor",),
-    "meter/auditor/monitor.py": ("test_monitor_branches", "test_monitor_upkeep", "test_monitor"),
+    "meter/auditor/mirror.py": _MONITOR,
+    "meter/auditor/monitor.py": ("test_monitor_branches", "test_monitor_upkeep", *_MONITOR),
     "meter/auditor/monitor_metrics.py": ("test_monitor_upkeep",),
     "meter/auditor/monitor_lines.py": ("test_chinese",),
     "meter/auditor/papers/access_log.py": ("test_access_digests",),
@@ -182,13 +199,13 @@ JUDGES: Final[dict[str, tuple[str, ...]]] = {
     "meter/auditor/papers/tables.py": ("audit/test_export", "audit/test_table_rows"),
     "meter/auditor/papers/target.py": ("audit/test_export",),
     "meter/auditor/papers/xlsx_file.py": ("audit/test_export",),
-    "meter/auditor/receipt_check.py": ("test_receipts",),
-    "meter/auditor/receipts.py": ("test_verdicts_shown", "test_receipts"),
+    "meter/auditor/receipt_check.py": _RECEIPTS,
+    "meter/auditor/receipts.py": ("test_verdicts_shown", *_RECEIPTS),
     "meter/auditor/replay.py": (
         "test_signatures",
         "test_audit_bends",
         *_AUDIT,
-        "test_monitor",
+        *_MONITOR,
     ),
     "meter/auditor/accepted.py": ("test_accepted",),
     "meter/auditor/ranges.py": ("test_ranges",),
