@@ -17,10 +17,11 @@ from meter.auditor.alarms import MAX_KEPT, Alarm, Alarms
 from meter.auditor.fetch import fetch
 from meter.auditor.monitor import Interrupted, Monitor, Trust
 from meter.auditor.replay import Audit
-from tests.books import ALPHA, PROGRAMME
+from meter.rules.entries import RecordVoided
+from tests.books import ALPHA, PROGRAMME, record, void
 from tests.monitoring import DAY_SECONDS, LIMITS, Watch, failing
 from tests.services import coupon_body
-from tests.sites import NOON
+from tests.sites import NOON, START
 from tests.writer import with_receipt
 
 
@@ -46,6 +47,26 @@ async def test_a_log_that_grows_is_followed_and_judged_and_kept_whole(site, watc
         for root in (watch.data / "log", site.folder)
     )
     assert held == shown
+
+
+async def test_records_of_the_same_part_and_of_earlier_ones_are_voided(site, watch):
+    def post(records: list[str], voids: list[str]) -> None:
+        new = [record(each, "A", START, START + 60, 1_000) for each in records]
+        site.writer.post(new, [void(each) for each in voids], stream="voids")
+
+    post(["x0"], [])
+    for place in range(1, 5):
+        post([f"x{place}", f"y{place}"], [f"x{place - 1}"])
+        site.post(40)  # of three entries each, so that parts begin and end within tiles
+        post([], [f"y{place}"])
+        site.publish()
+        await watch.poll()
+        assert watch.alarms() == set()
+        assert watch.monitor.following.judged == site.size
+    voided = [each.id for each in site.writer.entries if isinstance(each, RecordVoided)]
+    assert voided == ["x0", "y1", "x1", "y2", "x2", "y3", "x3", "y4"]
+    watch.restart()
+    assert watch.monitor.following.judged == site.size
 
 
 async def test_each_question_is_told_once_and_is_no_alarm(site, watch):
