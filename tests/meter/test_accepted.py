@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from ledger.tiles import Tile
+from ledger.tlog import TILE_WIDTH
 from meter.auditor.replay import Audit
 from meter.rules import snapshot
 from meter.rules.entries import RecordReleased, RecordVoided
@@ -23,6 +24,7 @@ class Reader:
 
     def __call__(self, tile: Tile) -> list[bytes]:
         self.count += 1
+        assert tile.first + tile.width <= len(self._writer.leaves)
         return self._writer.leaves[tile.first : tile.first + tile.width]
 
 
@@ -84,6 +86,17 @@ def test_only_what_a_batch_names_is_read_back():
 def test_what_is_withheld_or_undone_is_not_read_back():
     (none, _), (undone, _) = named(), named(usage("l1", "L"), voids=[void("l2")])
     assert undone == none
+
+
+def test_of_the_last_tile_no_more_is_asked_than_the_log_has():
+    writer = world()
+    for number in range(200):
+        writer.post([usage(f"r{number}")])
+    writer.post(voids=[void("r150"), void("r1")])
+    assert TILE_WIDTH < len(writer.leaves) < 2 * TILE_WIDTH
+    reader = Reader(writer)
+    assert found_by(Audit(read=reader), writer) is None
+    assert reader.count == 2
 
 
 def test_what_was_changed_since_it_was_read_is_found():
