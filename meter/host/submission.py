@@ -13,7 +13,6 @@ from meter.wire.batch import SignedBatch
 T = TypeVar("T")
 
 COMMAND_BYTES: Final = 4_096  # what a command counts for in the queue
-AUTHORITY: Final = ""  # the sender of commands; no provider has an empty id
 
 
 @dataclass(eq=False, slots=True)
@@ -60,8 +59,12 @@ class CommandSubmission(_Waiting[CommandResponse]):
     by: str
     request: str | None
     salt: str
-    sender = AUTHORITY
     size_bytes = COMMAND_BYTES
+
+    @property
+    def sender(self) -> str:
+        """The token; no id of a provider has a colon."""
+        return f"token:{self.by}"
 
 
 Submission = BatchSubmission | CommandSubmission

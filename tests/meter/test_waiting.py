@@ -105,8 +105,8 @@ async def test_whoever_waits_for_items_wakes_with_the_first_and_sleeps_when_all_
 # Groups of submissions
 
 
-def command() -> CommandSubmission:
-    return CommandSubmission(FreezeContract(contract="A"), "authority-1", None, "00" * 16)
+def command(by: str = "authority-1") -> CommandSubmission:
+    return CommandSubmission(FreezeContract(contract="A"), by, None, "00" * 16)
 
 
 async def test_a_group_of_submissions_is_bounded_by_bytes():
@@ -115,6 +115,14 @@ async def test_a_group_of_submissions_is_bounded_by_bytes():
         waiting.put(command())
     for count in (most, most, 1):
         assert len(await waiting.next_group()) == count
+
+
+async def test_a_flood_of_one_token_s_commands_leaves_another_s_its_turn():
+    waiting, other = Waiting(Metrics()), command("clerk-1")
+    for _ in range(2 * MAX_GROUP_BYTES // COMMAND_BYTES):
+        waiting.put(command("firm"))
+    waiting.put(other)
+    assert (await waiting.next_group()).index(other) == QUANTUM_BYTES // COMMAND_BYTES
 
 
 async def test_at_the_end_what_is_in_hand_what_waits_and_what_comes_is_refused():
