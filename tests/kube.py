@@ -41,7 +41,8 @@ class ApiServer:
 
     `patience_seconds` is for how long a watch without changes is kept at most. Answers that `fail`
     holds are given in place of the next ones about pods: (status, JSON), or "cut" for a watch that
-    breaks. `asked` is what was asked of pods. Without `has_claims` there are none of them: 404.
+    breaks. `asked` is what was asked of pods. Without `has_claims` there are none of them: 404. The
+    text `NESTED` of an object is sent as so many lists in one another as `nested` says.
     """
 
     def __init__(self, clock: Callable[[], float], token: str | None = None) -> None:
@@ -53,6 +54,7 @@ class ApiServer:
         self.asked: list[str] = []
         self.gone_as_event = False
         self.bookmarks = True
+        self.nested = 0
         self._token = token
         self._version = 1_000
         self._forgotten = 0
@@ -106,7 +108,11 @@ class ApiServer:
     # What is answered
 
     def _answer(self, body: JSON, status: int = 200) -> web.Response:
-        return web.json_response(body, status=status, headers={"Date": self._date()})
+        headers = {"Content-Type": "application/json", "Date": self._date()}
+        return web.Response(text=self._text(body), status=status, headers=headers)
+
+    def _text(self, body: JSON) -> str:
+        return json.dumps(body).replace('"NESTED"', "[" * self.nested + "]" * self.nested)
 
     def _date(self) -> str:
         return formatdate(self.clock(), usegmt=True)
@@ -166,7 +172,7 @@ class ApiServer:
         await response.prepare(request)
 
         async def send(event: str, body: JSON) -> None:
-            await response.write(json.dumps({"type": event, "object": body}).encode() + b"\n")
+            await response.write(self._text({"type": event, "object": body}).encode() + b"\n")
 
         if version < self._forgotten:
             await send("ERROR", status_of(410, "too old resource version"))

@@ -294,4 +294,6 @@ def _tell(outcome: "Outcome") -> None:
     for fault in outcome.faults:
         complain(f"kashi: {fault}")
     for each in outcome.report.not_taken:
-        ERR.print(f"not taken: {each.item.get('id')}: {each.code}: {each.detail}", soft_wrap=True)
+        # A scheduler's users choose the names of their jobs.
+        told = f"not taken: {each.item.get('id')}: {each.code}: {each.detail}"
+        ERR.print(told, highlight=False, markup=False, soft_wrap=True)

@@ -193,6 +193,15 @@ async def test_a_line_that_cannot_be_read_is_told_with_its_number_and_stops_no_o
         assert [each.run for each in status.quarantined] == ["line 4"]
 
 
+async def test_a_job_is_told_by_the_name_that_somebody_gave_it(database, tmp_path):
+    named = "[red]a[/b]"  # a terminal's markup, elsewhere
+    async with site(database, tmp_path, map_=MAP.replace("h100", "h200")) as place:
+        place.writes(HEAD + line(1, T0 + 100).replace("1,", f"{named},", 1))
+        status, told = await kashi(tmp_path / "agent", "once")
+        assert f"not taken: file:bills:{named}:1:" in told
+        assert (status, "unknown_device" in told) == (3, True)
+
+
 async def test_the_last_line_of_a_run_counts_and_another_job_of_its_name_is_not_chosen_from(
     database, tmp_path, monkeypatch
 ):

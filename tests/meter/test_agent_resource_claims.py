@@ -91,6 +91,27 @@ async def test_a_claim_that_is_gone_unseen_is_asked_about(database, tmp_path):
         assert [each.trouble.code for each in status.questions] == ["unseen", "unseen"]
 
 
+async def test_a_claim_as_deep_as_a_server_takes_it_stops_no_reading(database, tmp_path):
+    deep = claim("c1", *CARDS)
+    parameters = {"opaque": {"driver": "d", "parameters": {"x": "NESTED"}}}
+    deep["spec"]["devices"]["config"] = [parameters]
+    async with site(database, tmp_path, map_=CLAIM_MAP) as place:
+        place.server.nested = 5_000  # of 10 KiB
+        place.server.put(deep)
+        place.server.put(pod("u1", **ENDED))
+        listed, _ = await place.once(T0 + 200)
+        place.server.put(deep)
+        place.server.put(pod("u2", **ENDED))
+        watched, _ = await place.once(T0 + 300)
+        assert (listed.faults, watched.faults) == ([], [])
+        assert await metered(place.service) == {"k8s:k1:u1": 200_000, "k8s:k1:u2": 200_000}
+        place.server.nested = 1_000_000
+        place.server.put(deep)
+        outcome, status = await place.once(T0 + 400)
+        assert outcome.faults == ["kubernetes: an object is nested too deeply"]
+        assert exit_code(status, outcome.faults) == 1
+
+
 async def test_where_claims_cannot_be_read_pods_that_have_some_are_not_reported(database, tmp_path):
     async with site(database, tmp_path, map_=CLAIM_MAP) as place:
         place.server.has_claims = False

@@ -18,13 +18,14 @@ import asyncio
 import os
 import re
 import ssl
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn, Self
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 import aiohttp
 import msgspec
@@ -33,13 +34,17 @@ from msgspec import Struct
 from meter.agent.config import KubernetesSettings
 from meter.agent.devices import THOUSANDTHS, UNREAD
 from meter.agent.usage import Reading, Run, Standing, first_end
-from meter.client import trust
+from meter.client import open_session, plain_chunks, trust
 from meter.values.units import parse_instant
 
 PAGE: Final = 500
 WATCH_SECONDS: Final = 5
 MAX_OBJECT_BYTES: Final = 4 << 20  # etcd takes 1.5 MB
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=300, sock_read=60)
+MAX_ANSWER_BYTES: Final = 256 << 20  # of a page, or of a watch; most pods have some 10 kB
+MAX_DEPTH: Final = 12_000  # of what is nested; an API server takes 10,000
+_SECONDS: Final = 300
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=_SECONDS, sock_read=60)
+_CHUNK_BYTES: Final = 64 << 10
 _GOOD: Final = 200
 _NOT_FOUND: Final = 404
 _GONE: Final = 410
@@ -52,6 +57,7 @@ _FACTORS: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9} | {
     f"{name}i": 1 << shift for name, shift in (("K", 10), ("M", 20), ("G", 30))
 }
 _STATE_LENGTH: Final = 128
+_T = TypeVar("_T")
 
 
 class Meta(Struct, frozen=True, rename="camel"):
@@ -298,11 +304,7 @@ class Api:
         headers = {"Accept": "application/json"}
         if self._token is not None:  # it is renewed from time to time
             headers["Authorization"] = f"Bearer {self._token.read_text(encoding='ascii').strip()}"
-        self._http = aiohttp.ClientSession(
-            headers=headers,
-            timeout=_TIMEOUT,
-            connector=aiohttp.TCPConnector(ssl=self._tls),
-        )
+        self._http = open_session(headers, _SECONDS, self._tls)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -315,9 +317,9 @@ class Api:
         while True:
             query = {"limit": str(PAGE)} | ({"continue": after} if after else {})
             async with self._get(kind, query) as response:
-                page = msgspec.json.decode(await response.read(), type=Page)
+                page = _decoded(b"".join([each async for each in _chunks(response)]), Page)
                 at = at or _date(response)  # what came later is not in the first page
-            found += (msgspec.json.decode(each, type=kind.type) for each in page.items)
+            found += (_decoded(each, kind.type) for each in page.items)
             after = page.metadata.continue_
             if not after:
                 return Listed(found, page.metadata.resource_version, at)
@@ -328,11 +330,11 @@ class Api:
         found: list[tuple[str, Item]] = []
         is_whole = False
         async with self._get(kind, query | {"allowWatchBookmarks": "true"}) as response:
-            async for line in _lines(response.content):
-                event = msgspec.json.decode(line, type=Event)
+            async for line in _lines(response):
+                event = _decoded(line, Event)
                 if event.type == "ERROR":
-                    _raise(msgspec.json.decode(event.object, type=Problem))
-                item = msgspec.json.decode(event.object, type=kind.type)
+                    _raise(_decoded(event.object, Problem))
+                item = _decoded(event.object, kind.type)
                 version = item.metadata.resource_version
                 if event.type == "BOOKMARK":
                     is_whole = True
@@ -344,11 +346,13 @@ class Api:
     async def _get(
         self, kind: Kind, query: Mapping[str, str]
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        async with self._http.get(f"{self._url}{kind.path}", params=query) as response:
+        async with self._http.get(
+            f"{self._url}{kind.path}", params=query, timeout=_TIMEOUT, allow_redirects=False
+        ) as response:
             if response.status != _GOOD:
                 body = await response.content.read(MAX_OBJECT_BYTES)
                 try:
-                    told = msgspec.json.decode(body, type=Problem).message
+                    told = _decoded(body, Problem).message
                 except ValueError:
                     told = response.reason or ""
                 _raise(Problem(response.status, told))
@@ -364,10 +368,35 @@ def _raise(problem: Problem) -> NoReturn:
     raise kind(f"the API server answers {problem.code}: {problem.message:.500}")
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
-    """Yield the lines of a stream; one without its end is not whole."""
+def _decoded(data: bytes | msgspec.Raw, kind: type[_T]) -> _T:
+    """Return what JSON says, however deep it is nested. Raises `ValueError`.
+
+    Who makes a claim may nest its parameters deeper than Python goes, and must stop no reading.
+    """
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(MAX_DEPTH)
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except RecursionError:
+        raise ValueError("an object is nested too deeply") from None
+    finally:
+        sys.setrecursionlimit(usual)
+
+
+async def _chunks(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield an answer, which is not compressed, as it comes. Raises `ApiError`."""
+    size_bytes = 0
+    async for chunk in plain_chunks(response, _CHUNK_BYTES):
+        size_bytes += len(chunk)
+        if size_bytes > MAX_ANSWER_BYTES:
+            raise ApiError(f"an answer has more than {MAX_ANSWER_BYTES} bytes")
+        yield chunk
+
+
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Yield the lines of an answer; one without its end is not whole."""
     rest = b""
-    async for chunk in content.iter_any():
+    async for chunk in _chunks(response):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in filter(None, lines):
             yield line
