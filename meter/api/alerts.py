@@ -1,7 +1,8 @@
 """Alerts of whoever asks: where they go, what was sent, and the key that signs webhooks.
 
 Targets and messages belong to one token or person. Nobody sees or changes another's. What is asked
-for again with one `Idempotency-Key` is done once; the response shows what it is by then.
+for again with one `Idempotency-Key` is done once; the response shows what it is by then. All of it
+is done in the token's turn, as its reads are.
 """
 
 import base64
@@ -50,38 +51,43 @@ async def get_webhook_key(ask: Ask) -> WebhookKeyView:
 
 async def get_alerts(ask: Ask) -> AlertsView:
     """Where alerts of the token or person go, and the newest ones."""
-    who = _who(ask)
-    return AlertsView(
-        kinds=list(KINDS[who.role]),
-        targets=[_target(each) for each in await ask.context.alerts.targets(who)],
-        alerts=[_alert(each) for each in await ask.context.alerts.deliveries(who)],
-    )
+    who, book = _who(ask), ask.context.alerts
+    async with ask.turn():
+        return AlertsView(
+            kinds=list(KINDS[who.role]),
+            targets=[_target(each) for each in await book.targets(who)],
+            alerts=[_alert(each) for each in await book.deliveries(who)],
+        )
 
 
 async def post_target(ask: Ask) -> TargetView:
     """Add a target."""
     body, key, now = await _asked(ask, AddTarget)
     choice = Choice(body.means, body.language, body.kinds)
-    return _target(await ask.context.alerts.add(_who(ask), choice, body.address, key, now))
+    async with ask.turn():
+        return _target(await ask.context.alerts.add(_who(ask), choice, body.address, key, now))
 
 
 async def post_test(ask: Ask) -> AlertView:
     """Send a test to a target."""
     body, key, now = await _asked(ask, TestTarget)
-    return _alert(await ask.context.alerts.test(_who(ask), body.target, key, now))
+    async with ask.turn():
+        return _alert(await ask.context.alerts.test(_who(ask), body.target, key, now))
 
 
 async def post_turn(ask: Ask) -> TargetView:
     """Turn a target on or off."""
     body, key, now = await _asked(ask, TurnTarget)
     book, who = ask.context.alerts, _who(ask)
-    return _target(await book.turn(who, body.target, key, now, is_on=body.on))
+    async with ask.turn():
+        return _target(await book.turn(who, body.target, key, now, is_on=body.on))
 
 
 async def post_replay(ask: Ask) -> AlertView:
     """Send a message again."""
     body, key, now = await _asked(ask, ReplayAlert)
-    return _alert(await ask.context.alerts.send_again(_who(ask), body.alert, key, now))
+    async with ask.turn():
+        return _alert(await ask.context.alerts.send_again(_who(ask), body.alert, key, now))
 
 
 async def _asked(ask: Ask, kind: type[B]) -> tuple[B, str, int]:

@@ -47,7 +47,8 @@ async def send_alerts(ask: Ask, language: Language) -> web.StreamResponse:
         return await _add(ask, language, found)
     target = _target(found, name)
     try:
-        await _act(ask, language, found, target)
+        async with ask.turn():
+            await _act(ask, language, found, target)
     except Problem as problem:
         values = _one(ask, language, found, target) | {"form": _refused(ask, problem)}
         return page.show_again(ask, "alert_target.html", language, 400, **values)
@@ -58,7 +59,8 @@ async def _add(ask: Ask, language: Language, found: AlertsView) -> web.StreamRes
     try:
         choice = _choice(ask, language, found, cast("Means", ask.form.get("means", "webhook")))
         address, now = ask.form.get("address", "").strip(), ask.context.clock.counted()
-        await ask.context.alerts.add(_who(ask), choice, address, _key(ask), now)
+        async with ask.turn():
+            await ask.context.alerts.add(_who(ask), choice, address, _key(ask), now)
     except Problem as problem:
         values = _list(ask, language, found) | {"form": _refused(ask, problem)}
         return page.show_again(ask, "alerts.html", language, 400, **values)

@@ -111,6 +111,22 @@ async def test_officials_that_hang_keep_no_enterprise_and_no_further_token_waiti
         assert await outcomes(hanging) == {200: 12}
 
 
+async def test_what_was_sent_to_a_token_s_targets_is_read_in_turns_too(database, tmp_path):
+    async with serving(database, tmp_path) as service:
+        await service.open_books()
+        greedy = await authorization(service, "greedy", "enterprise", ALPHA)
+        async with locked(service, "meter.alert_attempt"):
+            hanging = [
+                asyncio.create_task(service.get("/v1/alerts", Authorization=greedy))
+                for _ in range(32)
+            ]
+            await until_stuck(database, SUBJECT.running)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert (await service.get("/v1/pools")).status == 200
+            assert await stuck(database) == SUBJECT.running
+        assert await outcomes(hanging) == {200: 32}
+
+
 async def test_a_token_with_too_much_waiting_is_busy_and_says_so(database, tmp_path):
     async with serving(database, tmp_path) as service:
         await service.open_books()
