@@ -345,8 +345,11 @@ def test_a_package_of_another_version_is_left_to_that(log, writer, copy):
     assert (result.exit_code, "k 9 made it" in result.stderr) == (2, True)
 
 
+DEEP = b"[" * 100_000
+
+
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", b"[]", b"[" * 100_000, b'{"kind":"kashi-evidence/v1","files":[1]}']
+    "data", [b"", b"{}", b"[]", DEEP, b'{"kind":"kashi-evidence/v1","files":[1]}']
 )
 def test_a_folder_that_is_no_package_is_told(writer, copy, data):
     (copy / "about.json").write_bytes(data)

@@ -299,7 +299,9 @@ def test_half_a_report_is_none(folder, key, tmp_path, name):
     assert "holds no report" in untold(checked(bad, key))
 
 
-@pytest.mark.parametrize("payload", [b"{}", b"[]", b"no", b'{"language":"fr"}', b"[" * 100_000])
+@pytest.mark.parametrize(
+    "payload", [b"{}", b"[]", b"no", b"[" * 100_000, b'{"language":"fr"}', b'{"log":[]}']
+)
 def test_what_was_signed_and_is_no_report_is_told(key, tmp_path, payload):
     (tmp_path / "report.pdf").write_bytes(b"%PDF")
     sealed = dsse.seal(REPORT_TYPE, payload, "auditor", read_key(key))
@@ -341,7 +343,7 @@ def test_a_payload_that_is_no_report_cannot_be_made_again(folder, missing):
     payload = payload_of(folder)
     assert asked_by(json.dumps(payload).encode()).auditor == payload["auditor"]
     del payload[missing]
-    for data in (json.dumps(payload).encode(), b"[]", b"no JSON", b"[" * 100_000):
+    for data in (json.dumps(payload).encode(), b"[]", b"no JSON"):
         with pytest.raises(CannotCheck, match="the payload is no report"):
             asked_by(data)
 

@@ -28,7 +28,7 @@ from ledger.errors import BadNote, BadProof, CannotCheck, Violation
 from ledger.files import make_private, open_private
 from ledger.note import Verifier, claimed_checkpoint
 from ledger.proof import Proof, check
-from meter.auditor.papers.log import KeptEntry, VerifiedLog, check_version
+from meter.auditor.papers.log import WRONG_FORM, KeptEntry, VerifiedLog, check_version
 from meter.auditor.papers.target import new_folder
 from meter.auditor.receipt_check import Trust, policy_of
 from meter.auditor.receipt_check import check as check_receipt
@@ -180,8 +180,8 @@ def read_about(folder: Path) -> dict[str, Any]:
     try:
         about: dict[str, Any] = json.loads(_read(folder, "about.json"))
         if about["kind"] != _KIND or not all(isinstance(each, str) for each in about["files"]):
-            raise ValueError("another kind of folder")  # noqa: TRY301
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError("another kind of folder")
+    except WRONG_FORM as error:
         raise CannotCheck(f"{folder} is no evidence package: {error!r:.200}") from None
     return about
 

@@ -27,6 +27,11 @@ from meter.rules.kinds.table import read_entry
 from meter.rules.state import State
 
 PROGRAM: Final = f"kashi {version('kashi')}"
+# What is raised by JSON of others that is not of the form which it should have.
+WRONG_FORM: Final = (
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError),
+    RecursionError,
+)
 
 
 class NotGood(LedgerError):  # noqa: N818 - the name says what is wrong

@@ -35,7 +35,7 @@ from ledger.errors import BadNote, CannotCheck, Violation
 from ledger.files import open_private
 from ledger.note import Checkpoint, split_note
 from meter.auditor.papers.accounts import Accounts
-from meter.auditor.papers.log import VerifiedLog, check_version
+from meter.auditor.papers.log import WRONG_FORM, VerifiedLog, check_version
 from meter.auditor.papers.target import new_folder
 from meter.values.problems import Problem
 from meter.values.units import format_money
@@ -164,7 +164,7 @@ def _drawn(payload: bytes) -> bytes:
 
     try:
         return picture(json.loads(payload))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except WRONG_FORM as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 
@@ -175,7 +175,7 @@ def asked_by(payload: bytes) -> Asked:
         thresholds = {each["name"]: each["threshold"] for each in report["rules"] if each["unit"]}
         asked = report["auditor"], report["made_at"], convert(report["language"], Language)
         return Asked(*asked, thresholds)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except WRONG_FORM as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 
@@ -183,7 +183,7 @@ def _log_of(payload: bytes) -> dict[str, Any]:
     """Return what a report says of its log. Raises `CannotCheck`."""
     try:
         return convert(json.loads(payload)["log"], dict[str, Any])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except WRONG_FORM as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 
@@ -192,7 +192,7 @@ def _checkpoint_of(payload: bytes) -> Checkpoint:
     told = _log_of(payload)
     try:
         return Checkpoint(str(told["origin"]), int(told["size"]), bytes.fromhex(told["root"]))
-    except (ValueError, KeyError, TypeError, BadNote) as error:
+    except (*WRONG_FORM, BadNote) as error:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 

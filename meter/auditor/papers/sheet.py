@@ -17,7 +17,7 @@ from msgspec import UNSET, convert
 
 from ledger.errors import LedgerError
 from meter.auditor.papers.csv_file import CsvWriter
-from meter.auditor.papers.log import VerifiedLog
+from meter.auditor.papers.log import WRONG_FORM, VerifiedLog
 from meter.auditor.papers.period import Period
 from meter.auditor.papers.sample import CERTAIN, Drawn, Method, Projection, Sample
 from meter.auditor.papers.tables import Column, Row, Table
@@ -83,7 +83,7 @@ def read_about(folder: Path) -> Asked:
         return Asked(
             str(about["root"]), period, convert(about["method"], Method), int(about["asked"])
         )
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, *WRONG_FORM) as error:
         raise BadSheet(f"{path} does not say how the sample was drawn: {error!r:.200}") from None
 
 

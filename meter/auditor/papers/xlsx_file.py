@@ -16,6 +16,7 @@ from meter.auditor.papers.tables import Form, Row, Table, Value
 from meter.values.units import SHANGHAI_OFFSET_SECONDS, hours_of
 
 _MAX_ROWS: Final = 1_048_575  # below the heading; a limit of the format
+_MAX_TEXT: Final = 32_767  # characters of a cell, another one
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a sheet knows no zone
 _MADE: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - always the same
 _FORMATS: Final[dict[Form, str]] = {
@@ -75,12 +76,18 @@ class XlsxWriter:
         if value is None:
             return
         if isinstance(value, str):
-            sheet.write_string(*cell, value)
+            sheet.write_string(*cell, _text(value))
         elif form == "moment":
             local = _EPOCH + timedelta(seconds=SHANGHAI_OFFSET_SECONDS, microseconds=value)
             sheet.write_datetime(*cell, local, self._formats[form])
         else:
             sheet.write_number(*cell, _number(form, value), self._formats.get(form))
+
+
+def _text(value: str) -> str:
+    """Return a text as a cell holds it; a part of it would pass for the whole."""
+    count = len(value)
+    return value if count <= _MAX_TEXT else f"{count} characters, which no cell holds: see the CSV"
 
 
 def _number(form: Form, value: int) -> float:
