@@ -159,17 +159,23 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             _log.warning("issuer_away", error=type(error).__name__)
             raise Problem("unavailable", "the issuer does not answer") from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Problem("unavailable", "the issuer's answer is no JSON, or too large") from None
         return response.status, answer if isinstance(answer, dict) else {}
 
 
 @asynccontextmanager
 async def client_of(issuer: Issuer) -> AsyncIterator[Client]:
-    """Yield a client that speaks to the issuer alone, through no proxy and without cookies."""
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+    """Yield a client that speaks to the issuer alone, through no proxy and without cookies.
+
+    It decompresses nothing: a small answer could become one of any size.
+    """
     async with aiohttp.ClientSession(
-        timeout=timeout, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+        headers={hdrs.ACCEPT_ENCODING: "identity"},
+        timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
     ) as http:
         yield Client(issuer, http)
 
