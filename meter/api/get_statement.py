@@ -14,6 +14,7 @@ from ledger import canon
 from ledger import store as ledger_store
 from meter.api.responses import AsOf, as_of
 from meter.api.routes import Ask, Route
+from meter.host.breath import Breath
 from meter.rules.entries import AnyEntry
 from meter.rules.kinds.table import read_entry
 from meter.tables import pages
@@ -22,7 +23,7 @@ from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
 from meter.values.units import MICROSECONDS, add_months, parse_date
-from meter.views.statement import Month, Statement, Subject, digest, record_named, statement
+from meter.views.statement import Making, Month, Statement, Subject, digest, record_named
 
 MAX_ENTRIES: Final = 20_000  # that are read; whoever needs more makes it from the log
 _MONTH: Final = re.compile(r"[0-9]{4}-(?:0[1-9]|1[0-2])", re.ASCII)
@@ -100,8 +101,11 @@ async def _made(ask: Ask, subject_of: Callable[[Ask, Registered], Subject]) -> S
         booked = await _entries(connection, _name_of(known, subject), month)
         booked |= await _of_claims(connection, known, subject, month, MAX_ENTRIES - len(booked))
         records = await _records(connection, month, booked)
-    in_order = sorted(booked.items())
-    made = statement(known.state, month, subject, in_order, records.__getitem__)
+    making, breath = Making(known.state, month, subject, records.__getitem__), Breath()
+    for number, entry in sorted(booked.items()):
+        making.add(number, entry)
+        await breath.take()
+    made = making.made()
     end = as_of(head.size, head.last_at)
     return StatementView(made, digest(made), head.root.hex(), end)
 
@@ -134,6 +138,7 @@ def _name_of(known: Registered, subject: Subject) -> str:
 async def _entries(connection: Connection, name: str, month: Month) -> dict[int, AnyEntry]:
     """Return the month's entries about something. Raises `too_many_entries`."""
     found: dict[int, AnyEntry] = {}
+    breath = Breath()
     about = pages.entries_about(connection, name, month.first - 1, MAX_ENTRIES + 1)
     async for number, data in about:
         if number >= month.stop:
@@ -141,6 +146,7 @@ async def _entries(connection: Connection, name: str, month: Month) -> dict[int,
         if len(found) == MAX_ENTRIES:
             raise _too_many(month)
         found[number] = read_entry(canon.decode(data))
+        await breath.take()
     return found
 
 

@@ -147,49 +147,55 @@ def statement(
     Entries that do not concern it may be among them. Raises `Problem` `unknown_contract`,
     `unknown_enterprise` and `unknown_provider`.
     """
-    view = StatementSubject(subject.kind, subject.id, _name(state, subject, month.stop))
-    lines = [
-        line
-        for number, entry in entries
-        for line in _lines(state, month.name, subject, (number, entry), record_of)
-    ]
-    totals: dict[str, int] = defaultdict(int)
-    amounts: dict[tuple[str, str, bool], _Sum] = defaultdict(_Sum)
-    for line in lines:
-        held = amounts[line.contract, line.service, line.correction]
-        add_to(held.entries, line.entry)
-        for figure, fen in line.fen.items():
-            totals[figure] += fen
-            held.fen[figure] += fen
-    has_entries = month.first < month.stop
-    return Statement(
-        month=month.name,
-        subject=view,
-        over=month.over,
-        first=month.first if has_entries else UNSET,
-        last=month.stop - 1 if has_entries else UNSET,
-        totals=_figures(subject, totals),
-        amounts=[
-            StatementAmount(
-                *key, _figures(subject, held.fen), [(one, last) for one, last in held.entries]
-            )
-            for key, held in sorted(amounts.items())
-        ],
-        lines=[_line_view(subject, line) for line in lines],
-    )
+    making = Making(state, month, subject, record_of)
+    for number, entry in entries:
+        making.add(number, entry)
+    return making.made()
 
 
-def _line_view(subject: Subject, line: "_Line") -> StatementLine:
-    return StatementLine(
-        line.entry,
-        format_moment(line.at),
-        line.kind,
-        line.id,
-        line.contract,
-        line.service,
-        line.correction,
-        _figures(subject, line.fen),
-    )
+class Making:
+    """A statement that is made entry by entry, so that others are served between two of them.
+
+    Raises `Problem` as `statement`.
+    """
+
+    def __init__(self, state: State, month: Month, subject: Subject, record_of: RecordOf) -> None:
+        self._state, self._month, self._subject, self._record_of = state, month, subject, record_of
+        self._view = StatementSubject(subject.kind, subject.id, _name(state, subject, month.stop))
+        self._lines: list[StatementLine] = []
+        self._totals: dict[str, int] = defaultdict(int)
+        self._amounts: dict[tuple[str, str, bool], _Sum] = defaultdict(_Sum)
+
+    def add(self, number: int, entry: AnyEntry) -> None:
+        """Add what the next entry books."""
+        numbered = number, entry
+        for line in _lines(self._state, self._month.name, self._subject, numbered, self._record_of):
+            held = self._amounts[line.contract, line.service, line.correction]
+            add_to(held.entries, line.entry)
+            for figure, fen in line.fen.items():
+                self._totals[figure] += fen
+                held.fen[figure] += fen
+            self._lines.append(_shown(line, self._subject))
+
+    def made(self) -> Statement:
+        """Return the statement of the entries that were added."""
+        month, subject = self._month, self._subject
+        has_entries = month.first < month.stop
+        return Statement(
+            month=month.name,
+            subject=self._view,
+            over=month.over,
+            first=month.first if has_entries else UNSET,
+            last=month.stop - 1 if has_entries else UNSET,
+            totals=_figures(subject, self._totals),
+            amounts=[
+                StatementAmount(
+                    *key, _figures(subject, held.fen), [(one, last) for one, last in held.entries]
+                )
+                for key, held in sorted(self._amounts.items())
+            ],
+            lines=self._lines,
+        )
 
 
 def digest(found: Statement) -> str:
@@ -222,6 +228,19 @@ class _Line:
     service: str
     correction: bool
     fen: dict[str, int]
+
+
+def _shown(line: _Line, subject: Subject) -> StatementLine:
+    return StatementLine(
+        line.entry,
+        format_moment(line.at),
+        line.kind,
+        line.id,
+        line.contract,
+        line.service,
+        line.correction,
+        _figures(subject, line.fen),
+    )
 
 
 def _lines(

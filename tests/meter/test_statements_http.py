@@ -11,7 +11,8 @@ import pytest
 
 from meter.api import get_statement
 from meter.console import formats, statements
-from meter.views.statement import FIGURES
+from meter.host import breath
+from meter.views.statement import FIGURES, Making
 from tests.books import ALPHA, BETA, DEVICE, lifted, parse_instant, record, void
 from tests.commands import good, kashi
 from tests.meter.test_claim_pages import check_size, text_of
@@ -200,3 +201,26 @@ async def test_without_a_month_it_is_the_ledgers_and_another_firm_has_no_page(se
     assert (await service.get(other, **visitor.headers)).status == 404
     contracts = await service.get(f"/en/enterprises/{ALPHA}/contracts", **visitor.headers)
     assert f'href="{path}"' in contracts.body.decode()
+
+
+async def test_others_are_served_while_a_statement_is_made(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(breath, "BREATH_SECONDS", 0)
+    turns, seen, add = [0], [], Making.add
+
+    async def count() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    def adding(making, number, entry):
+        seen.append(turns[0])
+        add(making, number, entry)
+
+    monkeypatch.setattr(Making, "add", adding)
+    async with serving(database, tmp_path, "2025-03-01T12:00:00+08:00") as service:
+        await three_months(service)
+        counting = asyncio.create_task(count())
+        answer = await service.get("/v1/providers/pcl/statements/2025-03")
+        counting.cancel()
+    assert answer.status == 200
+    assert len(set(seen)) == len(seen) > 10
