@@ -416,6 +416,7 @@ QUERIES: Final[dict[str, Any]] = {
     "wait": "published",
     "role": "authority",
     "state": "entered",
+    "decision": "open",
     "q": "鹏城",
     "item": "TC-2025-0001",
     "bank_reference": "2025031000009",

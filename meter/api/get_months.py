@@ -3,14 +3,15 @@
 A firm sees its own contracts and awards, a provider the cost of its contracts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, get_args
 
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import canon
+from ledger.canon import MAX_INTEGER
 from meter.api.cursor import PageQuery, page_end, page_fields, place
-from meter.api.get_enterprise import month_of_day, page_by_entry
+from meter.api.get_enterprise import month_of_day
 from meter.api.responses import AsOf, Page, as_of
 from meter.api.routes import Ask, Route
 from meter.rules.entries import (
@@ -25,7 +26,7 @@ from meter.rules.month_book import Dispute, month_of
 from meter.rules.state import Contract, RecordId
 from meter.tables import months
 from meter.tables.connections import Connection
-from meter.tables.pages import Chosen
+from meter.tables.pages import MAX_ROWS_READ, Chosen
 from meter.tables.registry import Registered
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -121,6 +122,13 @@ class CorrectionsQuery(PageQuery, frozen=True, forbid_unknown_fields=True, kw_on
     contract: Id
 
 
+class DisputesQuery(PageQuery, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A page of disputes: those of one decision, the oldest first or the newest."""
+
+    decision: Decision | UnsetType = UNSET
+    order: Literal["oldest", "newest"] = "oldest"
+
+
 class DisputeView(Struct, frozen=True, kw_only=True):
     """A dispute of a record, which `month` has booked; `decided` is the entry that ended it."""
 
@@ -212,22 +220,52 @@ async def get_corrections(ask: Ask) -> CorrectionPage:
 
 async def get_disputes(ask: Ask) -> DisputePage:
     """Disputes of records that the token may see."""
-    (after,) = place(ask, (-1,))
+    query: DisputesQuery = ask.query
+    is_newest = query.order == "newest"
+    (after,) = place(ask, (MAX_INTEGER if is_newest else -1,))
     async with ask.reading() as connection:
         head, known = await ask.context.snapshot(connection)
-        own = _own_items(ask, known)
-        held = [
-            each
-            for each in known.state.disputes.values()
-            if each.entry < known.size and (own is None or each.made.contract in own)
-        ]
-        page = page_by_entry(held, (after,), ask.query.limit)
-        records = [(each.made.provider, each.made.id) for each in page.items]
+        held = _own_disputes(ask, known)
+        if is_newest:
+            ahead = [each for each in reversed(held) if each.entry < after]
+        else:
+            ahead = [each for each in held if each.entry > after]
+        found, count = await _of_decision(connection, known, ahead, query)
+    last = ahead[count - 1].entry if count else after
+    return DisputePage(disputes=found, **page_end(ask, head, (last,), more=count < len(ahead)))
+
+
+def _own_disputes(ask: Ask, known: Registered) -> list[Dispute]:
+    """Return the disputes that the token may see, in the order of their entries."""
+    items = _own_items(ask, known)
+    own = None if items is None else set(items)
+    return [
+        each
+        for each in known.state.disputes.values()
+        if each.entry < known.size and (own is None or each.made.contract in own)
+    ]
+
+
+async def _of_decision(
+    connection: Connection, known: Registered, ahead: Sequence[Dispute], query: DisputesQuery
+) -> tuple[list[DisputeView], int]:
+    """Return the first disputes of the decision that is asked for, and how many were looked at.
+
+    Whether a record was voided is looked up for a page of them at a time.
+    """
+    found: list[DisputeView] = []
+    ahead = ahead[:MAX_ROWS_READ]
+    for first in range(0, len(ahead), query.limit):
+        part = ahead[first : first + query.limit]
+        records = [(each.made.provider, each.made.id) for each in part]
         voids = await months.voids(connection, records)
-    return DisputePage(
-        disputes=[_dispute(known, each, voids) for each in page.items],
-        **page_fields(ask, head, page, lambda each: (each.entry,), (after,)),
-    )
+        for looked_at, each in enumerate(part, first + 1):
+            view = _dispute(known, each, voids)
+            if query.decision in (UNSET, view.state):
+                found.append(view)
+            if len(found) == query.limit:
+                return found, looked_at
+    return found, len(ahead)
 
 
 def _dispute(known: Registered, held: Dispute, voids: Mapping[RecordId, int]) -> DisputeView:
@@ -363,6 +401,6 @@ ROUTES: Final = [
         "Disputes of records",
         DisputePage,
         roles=_READERS,
-        query=PageQuery,
+        query=DisputesQuery,
     ),
 ]

@@ -392,6 +392,7 @@ MEANINGS: Final[dict[str, str]] = {
     "rounding": "Total less the sum of all lines, which are rounded each for itself.",
     "line": "What the line is: a record, or what voided or released it.",
     "order": "`newest` first, or the oldest.",
+    "decision": "What became of a dispute; a void has upheld it.",
     "RecordView.evidence": "What was withheld, and beyond which limit.",
     "RecordView.granted": f"What the entry moved from the coupon to the contract. {_YUAN}, signed.",
     "RecordView.record": "The number of the record's entry, where the line is another one.",

@@ -5,14 +5,19 @@ A form holds its idempotency key, so a double click does it once. What the autho
 month or a dispute is one of its acts, to which the lists lead (`acts.py`).
 """
 
-from typing import Any, Final
+from typing import Any, Final, Literal
+from urllib.parse import urlencode
 
 from aiohttp import web
+from msgspec import UNSET
 
 from meter.api.context import PART
-from meter.api.cursor import PageQuery
+from meter.api.cursor import Limit, PageQuery
 from meter.api.get_enterprise import get_enterprise_contracts
 from meter.api.get_months import (
+    Decision,
+    DisputePage,
+    DisputesQuery,
     MonthPage,
     MonthSummary,
     get_disputes,
@@ -34,7 +39,19 @@ from meter.values.roles import OFFICIALS
 from meter.values.units import format_moment
 
 SHOWN: Final = 12  # months of a page, the newest
-LISTED: Final = 200  # disputes
+LISTED: Final = 100  # disputes of a page
+
+
+class DisputesShown(PageQuery, frozen=True, forbid_unknown_fields=False):
+    """Which disputes are shown."""
+
+    limit: Limit = LISTED
+
+
+class MonthsShown(DisputesShown, frozen=True):
+    """Those in one state, or all; the open ones first of all."""
+
+    state: Decision | Literal["all"] = "open"
 
 
 async def show_own(ask: Ask, language: Language) -> web.StreamResponse:
@@ -78,7 +95,7 @@ async def _own(
         contracts = await answer(asked, get_enterprise_contracts, PageQuery(limit=MAX_CONTRACTS))
         found = await answer(asked, get_months)
         months = await _closed(asked, found.months)
-        disputes = await answer(asked, get_disputes, PageQuery(limit=LISTED))
+        disputes = await _disputes(asked)
     filled = form.Filled(given) if problem is None else form.refused(given, problem)
     now = format_moment(ask.context.clock.counted())
     return {
@@ -91,12 +108,32 @@ async def _own(
         "silence": SILENCE_SECONDS,
         "retry": RETRY_SECONDS,
         "months": [(each, _may_answer(each, now)) for each in months],
-        "disputes": disputes.disputes[::-1],
+        "page": disputes,
+        "link": _link(ask),
         "contracts": [each.id for each in contracts.contracts],
         "form": filled,
         "code": "" if problem is None else problem.code,
         "key": new_secret(),
     }
+
+
+async def _disputes(ask: Ask) -> DisputePage:
+    """Return a page of disputes, the newest first; of the open ones, who has waited longest."""
+    state = ask.query.state if isinstance(ask.query, MonthsShown) else "all"
+    query = DisputesQuery(
+        after=getattr(ask.query, "after", ""),
+        limit=LISTED,
+        decision=UNSET if state == "all" else state,
+        order="oldest" if state == "open" else "newest",
+    )
+    found: DisputePage = await answer(ask, get_disputes, query)
+    return found
+
+
+def _link(ask: Ask) -> str:
+    """Return what stands in the URL, without the place of a page of disputes."""
+    given = ask.request.query.items()
+    return urlencode([(name, text) for name, text in given if name not in ("after", "limit", PART)])
 
 
 async def _closed(ask: Ask, months: list[MonthSummary]) -> list[MonthPage]:
@@ -131,18 +168,19 @@ def _may_answer(month: MonthPage, now: str) -> bool:
 
 
 async def show_all(ask: Ask, language: Language) -> web.StreamResponse:
-    """Show officials the months, and the disputes with those that are open first."""
+    """Show officials the months, and disputes."""
     async with ask.at_once() as asked:
         months = await answer(asked, get_months)
-        disputes = await answer(asked, get_disputes, PageQuery(limit=LISTED))
-    shown = sorted(disputes.disputes, key=lambda each: (each.state != "open", -each.entry))
+        disputes = await _disputes(asked)
     return page.show(
         ask,
         "months.html",
         language,
         months=months.months[: SHOWN + 1],
         oldest=_to_close(months.months),
-        disputes=shown,
+        page=disputes,
+        state=ask.query.state,
+        link=_link(ask),
         as_of=months.as_of,
     )
 
@@ -153,8 +191,8 @@ def _to_close(months: list[MonthSummary]) -> str:
 
 
 ROUTES: Final = (
-    *page.pages("enterprises/{uscc}/months", show_own, ("enterprise",)),
+    *page.pages("enterprises/{uscc}/months", show_own, ("enterprise",), DisputesShown),
     *page.forms("enterprises/{uscc}/months", send_own, ("enterprise",)),
     *page.pages("providers/{provider}/months", show_served, ("provider",)),
-    *page.pages("months", show_all, OFFICIALS),
+    *page.pages("months", show_all, OFFICIALS, MonthsShown),
 )

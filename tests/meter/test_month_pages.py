@@ -1,13 +1,15 @@
 """The pages of months: a firm confirms one and disputes a record, officials see what waits."""
 
 import re
+from html import unescape
 
 import pytest
 
+from meter.console import months
 from meter.console.words import words
 from tests.books import ALPHA, BETA
 from tests.meter.test_claim_pages import EVIL, check_size, text_of
-from tests.meter.test_months_http import MARCH, close, used
+from tests.meter.test_months_http import MARCH, close, dispute_five, used
 from tests.people import sign_in
 from tests.services import check_sums, serving
 
@@ -84,3 +86,29 @@ async def test_officials_see_which_month_waits_and_what_is_disputed(database, tm
         assert said["month_is_closed"] in text_of(closed)
         firm = await sign_in(service, "enterprise", ALPHA)
         assert (await service.get(path, **firm.headers)).status == 403
+
+
+async def test_no_dispute_is_beyond_the_pages(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(months, "LISTED", 2)
+    async with serving(database, tmp_path, MARCH) as service:
+        await dispute_five(service)
+        clerk = await sign_in(service, "authority")
+        firm = await sign_in(service, "enterprise", ALPHA)
+        assert await listed(service, "/en/months", clerk) == [["r1", "r2"], ["r5"]]
+        everything = [["r5", "r4"], ["r3", "r2"], ["r1"]]
+        assert await listed(service, "/zh/months?state=all", clerk) == everything
+        assert await listed(service, "/en/months?state=dismissed", clerk) == [["r4"]]
+        assert await listed(service, f"/zh{MONTHS}", firm) == everything
+        assert await listed(service, f"/en{MONTHS}?contract=A&id=%3Cr&x=1", firm) == everything
+        assert (await service.get("/en/months?state=lost", **clerk.headers)).status == 400
+
+
+async def listed(service, path: str, visitor) -> list[list[str]]:
+    """Return the disputed records of a page and of those that it leads to."""
+    found = []
+    while path:
+        page = (await service.get(path, **visitor.headers)).body.decode()
+        found.append(re.findall(r'<th scope="row" class="name"><code>(\w+)</code>', page))
+        (path, *_) = re.findall(r'<p class="pager"><a class="button" href="([^"]*)"', page) or [""]
+        path = unescape(path)
+    return found

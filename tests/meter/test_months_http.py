@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from meter.api import get_months
 from meter.service.rebuild import rebuild
 from tests.books import ALPHA, BETA, record
 from tests.papers import papers
@@ -170,3 +171,45 @@ async def test_a_firm_disputes_its_own_record_and_confirms_its_own_month(databas
         assert [each["enterprise"] for each in page["confirmed"]] == [ALPHA]
         assert (await get(service, "/v1/months/2025-03", other)).json["confirmed"] == []
     await check_sums(database)
+
+
+async def dispute_five(service: Service) -> None:
+    """Dispute five records of A; of the third and fourth it is decided."""
+    await service.open_books()
+    names = [f"r{number}" for number in range(1, 6)]
+    used = [record(name, "A", *HOURS, 1_000) for name in names]
+    assert (await service.usage(used)).status == 200
+    for name in names:
+        await service.ask("/v1/records/dispute", **R1 | {"id": name})
+    decided = {"provider": "pcl", "reason": "seen"}
+    await service.ask("/v1/records/void", id="r3", **decided)
+    await service.ask("/v1/records/dispute/dismiss", id="r4", **decided)
+
+
+async def records(service: Service, query: str) -> list[list[str]]:
+    """Return the records of disputes, page by page."""
+    found, after = [], ""
+    while True:
+        page = (await service.get(f"/v1/disputes?{query}&after={after}")).json
+        found.append([each["record"] for each in page["disputes"]])
+        after = page["next"]
+        if not page["more"]:
+            return found
+
+
+async def test_disputes_are_told_by_decision_and_from_either_end(database, tmp_path, monkeypatch):
+    async with serving(database, tmp_path, MARCH) as service:
+        await dispute_five(service)
+        assert await records(service, "decision=open&limit=2") == [["r1", "r2"], ["r5"]]
+        assert await records(service, "decision=open&limit=1&order=newest") == [
+            ["r5"],
+            ["r2"],
+            ["r1"],
+        ]
+        assert await records(service, "decision=upheld") == [["r3"]]
+        assert await records(service, "decision=dismissed&order=newest") == [["r4"]]
+        assert await records(service, "order=newest&limit=3") == [["r5", "r4", "r3"], ["r2", "r1"]]
+        assert await records(service, "limit=5") == [["r1", "r2", "r3", "r4", "r5"]]
+        monkeypatch.setattr(get_months, "MAX_ROWS_READ", 2)
+        assert await records(service, "decision=dismissed") == [[], ["r4"], []]
+        assert (await service.get("/v1/disputes?decision=lost")).code == "malformed"
