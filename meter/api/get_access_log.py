@@ -9,9 +9,9 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ledger import store as ledger_store
 from meter.api.access_responses import AccessPage, AccessView, DigestView
-from meter.api.cursor import PageQuery, page_fields, place
+from meter.api.cursor import PageQuery, page_end, place
 from meter.api.routes import Ask, Route
-from meter.tables.access_log import Place, Sought, accesses, digests
+from meter.tables.access_log import Sought, accesses, digests
 from meter.values.problems import Problem
 from meter.values.strict import Date, Id
 from meter.values.units import (
@@ -49,7 +49,7 @@ async def get_access_log(ask: Ask) -> AccessPage:
     sought = _sought(query, ask.context.clock.counted())
     async with ask.reading() as connection:
         head = await ledger_store.head(connection)
-        page = await accesses(connection, sought, after, query.limit)
+        page, end = await accesses(connection, sought, after, query.limit)
         days = {day for (day, _, _), _ in page.items}
         made = await digests(connection, min(days), head.last_at) if days else {}
     return AccessPage(
@@ -59,7 +59,7 @@ async def get_access_log(ask: Ask) -> AccessPage:
             for day, (number, entry) in sorted(made.items())
             if day in days
         ],
-        **page_fields(ask, head, page, _place, after),
+        **page_end(ask, head, end, more=page.more),
     )
 
 
@@ -78,10 +78,6 @@ def _sought(query: AccessQuery, now: int) -> Sought:
 
 def _day(date: str | UnsetType) -> int | None:
     return None if date is UNSET else day_of(parse_date(date))
-
-
-def _place(item: tuple[Place, Access]) -> Place:
-    return item[0]
 
 
 def access_view(day: int, access: Access) -> AccessView:

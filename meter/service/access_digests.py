@@ -16,7 +16,6 @@ from meter.tables import access_log, connections
 from meter.values.problems import Problem
 from meter.values.strict import Date
 from meter.values.units import DAY_SECONDS, MICROSECONDS, day_of, day_start, format_date
-from meter.wire.access_log import digest_of
 
 PAUSE_SECONDS: Final = 60.0
 GRACE_SECONDS: Final = 600  # after a day: each process writes once a minute
@@ -54,7 +53,6 @@ class AccessDigests:
             found = await access_log.closed_day(connection)
         if found is None:
             return None
-        day, rows = found
-        digest = await asyncio.to_thread(digest_of, rows)
+        day, digest = found
         named = Date(format_date(day_start(day)))
-        return DigestAccesses(day=named, rows=len(rows), sha256=digest)
+        return DigestAccesses(day=named, rows=digest.rows, sha256=digest.hex)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
+from msgspec import structs
 
 from ledger import canon
 from ledger.queries import load
@@ -27,11 +28,16 @@ from meter.tables.faults import told
 from meter.tables.pages import Page
 from meter.values.problems import Problem
 from meter.values.units import day_of, parse_date
-from meter.wire.access_log import Access, day_of_access
+from meter.wire.access_log import Access, DayDigest, day_of_access
 
 PAUSE_SECONDS: Final = 60.0
 _PREFETCH: Final = 1_000  # rows that are read at once
 MAX_COUNTED: Final = 10_000  # rows in memory, a few MB; then they are written at once
+MAX_READ: Final = 100_000  # rows for one page, whatever is sought: some tenth of a second
+# Rows of one token and minute that say what they are about. Rows are kept for months, so whoever
+# asks without end must not fill the disk with them.
+MAX_ABOUT: Final = 1_000
+MANY: Final = ("*",)  # what all further ones of that minute are about
 
 _SQL: Final = load("meter.tables", "access_log.sql")
 _log: Final = logs.logger(__name__)
@@ -55,14 +61,27 @@ class AccessLog:
     def __init__(self, connections: Readers) -> None:
         self._connections = connections
         self._counted: Counter[Access] = Counter()
+        self._minute = -1
+        self._about: Counter[str] = Counter()  # rows of the minute by token
         self._due = asyncio.Event()
         self._ends = False
 
     def note(self, access: Access) -> None:
         """Count a question."""
-        self._counted[access] += 1
+        self._counted[self._kept(access)] += 1
         if len(self._counted) >= MAX_COUNTED:
             self._due.set()
+
+    def _kept(self, access: Access) -> Access:
+        """Return the row of a question: of too many of one token it does not say of what."""
+        if access.at != self._minute:
+            self._minute, self._about = access.at, Counter()
+        if access in self._counted:
+            return access
+        self._about[access.token] += 1
+        if self._about[access.token] <= MAX_ABOUT:
+            return access
+        return structs.replace(access, subjects=MANY)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -129,17 +148,24 @@ async def close_days(connection: Connection, last: int) -> None:
             await connection.execute(_SQL["close_access_day"], last)
 
 
-async def closed_day(connection: Connection) -> tuple[int, list[Access]] | None:
-    """Return the first closed day that has rows and no digest, with its rows.
+async def closed_day(connection: Connection) -> tuple[int, DayDigest] | None:
+    """Return the first closed day that has rows and no digest, with their digest.
 
-    Raises `DatabaseFault`.
+    The rows of one minute are in memory at a time. Raises `DatabaseFault`.
     """
     with told():
         day = await connection.fetchval(_SQL["next_closed_day"], await _last_day(connection))
         if day is None:
             return None
-        rows = connection.cursor(_SQL["accesses_of_day"], day, prefetch=_PREFETCH)
-        return day, [_access(row) async for row in rows]
+        digest, minute = DayDigest(), list[Access]()
+        async for row in connection.cursor(_SQL["accesses_of_day"], day, prefetch=_PREFETCH):
+            access = _access(row)
+            if minute and access.at != minute[0].at:
+                await asyncio.to_thread(digest.add, minute)
+                minute = []
+            minute.append(access)
+        digest.add(minute)
+        return day, digest
 
 
 async def _last_day(connection: Connection) -> int:
@@ -173,12 +199,22 @@ Place = tuple[int, int, int]  # day, `at` and number of a row
 
 async def accesses(
     connection: Connection, sought: Sought, after: Place, limit: int
-) -> Page[tuple[Place, Access]]:
-    """Return rows after a place, by day, in the order of their minutes."""
+) -> tuple[Page[tuple[Place, Access]], Place]:
+    """Return rows after a place, by day, in the order of their minutes, and how far was read.
+
+    What is sought may be rare, so a page may have few of them, or none, and more follow.
+    """
     asked = (sought.starts, sought.ends, sought.token, sought.person, sought.subject, sought.route)
-    rows = await connection.fetch(_SQL["accesses"], *asked, *after, limit + 1)
-    found = [((row["day"], row["at"], row["number"]), _access(row)) for row in rows[:limit]]
-    return Page(found, more=len(rows) > limit)
+    rows = await connection.fetch(_SQL["accesses"], *asked, *after, limit + 1, MAX_READ)
+    found = [(_place(row), _access(row)) for row in rows if row["is_sought"]]
+    if len(found) > limit:
+        return Page(found[:limit], more=True), found[limit - 1][0]
+    more = bool(rows) and rows[-1]["is_last"]
+    return Page(found, more), _place(rows[-1]) if rows else after
+
+
+def _place(row: asyncpg.Record) -> Place:
+    return row["day"], row["at"], row["number"]
 
 
 async def all_accesses(
@@ -188,11 +224,10 @@ async def all_accesses(
     after: Place = (0, 0, 0)
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         while True:
-            page = await accesses(connection, sought, after, _PREFETCH)
+            page, after = await accesses(connection, sought, after, _PREFETCH)
             yield page.items
             if not page.more:
                 return
-            after, _ = page.items[-1]
 
 
 async def prune(connection: Connection, day: int) -> int:

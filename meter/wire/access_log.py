@@ -10,7 +10,7 @@ A day of them has a digest: SHA-256 over its rows, each on one line, in the orde
 row that came after its day was closed belongs to the next one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -49,7 +49,30 @@ def day_of_access(at: int) -> int:
     return day_of(at // MICROSECONDS)
 
 
-def digest_of(rows: Iterable[Access]) -> str:
+class DayDigest:
+    """The digest of a day whose rows are added in parts, in the order of their `at` as text.
+
+    A line begins with it, so the parts are in the order of lines.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._hash = sha256()
+
+    def add(self, rows: Sequence[Access]) -> None:
+        """Add all rows of one minute, or of several."""
+        self.rows += len(rows)
+        for line in sorted(encode(to_builtins(row)) for row in rows):
+            self._hash.update(line + b"\n")
+
+    @property
+    def hex(self) -> str:
+        """The digest of what was added."""
+        return self._hash.hexdigest()
+
+
+def digest_of(rows: Sequence[Access]) -> str:
     """Return the hex digest of a day's rows, in whatever order they come."""
-    lines = sorted(encode(to_builtins(row)) for row in rows)
-    return sha256(b"".join(line + b"\n" for line in lines)).hexdigest()
+    digest = DayDigest()
+    digest.add(rows)
+    return digest.hex

@@ -19,7 +19,7 @@ from meter.tables import access_log
 from meter.tables.connections import connect_readers, reading
 from meter.values.problems import Problem
 from meter.values.units import MICROSECONDS, format_instant, parse_instant
-from meter.wire.access_log import Access, day_of_access, digest_of
+from meter.wire.access_log import Access, DayDigest, day_of_access, digest_of
 from tests.accesses import digests
 from tests.commands import code, elsewhere, good, kashi, told
 from tests.meter.test_access_log import written
@@ -170,6 +170,31 @@ async def check(service, database: str) -> None:
     held = await days(database)
     stated = [(each.day, each.rows, each.sha256) for each in await made(service)]
     assert stated == [(day, len(rows), digest_of(rows)) for day, rows in held]
+
+
+async def test_a_day_is_digested_minute_by_minute(database, tmp_path, monkeypatch):
+    held, add = [], DayDigest.add
+
+    def adding(digest, rows):
+        held.append(len({each.at for each in rows}))
+        add(digest, rows)
+
+    monkeypatch.setattr(DayDigest, "add", adding)
+    async with serving(database, tmp_path, NOON) as service:
+        await note(service, *accesses(500))
+        await ask(database, OF_A_WRONG_CLOCK)
+        service.clock.set(f"{THIRD}T00:00:00+08:00")
+        await digests(service).look()
+        assert (set(held), len(held) > 100) == ({1}, True)
+        monkeypatch.undo()
+        await check(service, database)
+
+
+OF_A_WRONG_CLOCK = """
+INSERT INTO meter.access (day, at, token, person, role, route, subjects, count)
+SELECT 20148, at, 'bureau', '', 'auditor', '/v1/log', '{}', 1
+FROM unnest(ARRAY[0, 60000000, 9960000000, -60000000]) AS early (at)
+"""
 
 
 async def test_each_day_gets_the_digest_of_its_rows_once(database, tmp_path):

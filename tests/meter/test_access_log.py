@@ -4,6 +4,7 @@ import asyncio
 
 import asyncpg
 import pytest
+from msgspec import structs
 
 from ledger.roles import Roles
 from meter.host import clock as host_clock
@@ -14,6 +15,7 @@ from meter.values.units import MICROSECONDS, parse_date
 from meter.wire.access_log import Access, digest_of
 from tests.accesses import digests
 from tests.books import ALPHA, BETA, record
+from tests.meter.test_growth_of_reads import read
 from tests.people import environment, sign_in
 from tests.services import (
     ORIGIN,
@@ -158,6 +160,62 @@ async def test_auditors_alone_find_rows_by_each_filter(database, tmp_path):
         assert wrong.status == 400
         clerk = await sign_in(service, "authority")
         assert (await service.get("/en/access-log", **clerk.headers)).status == 403
+
+
+def test_a_token_that_asks_without_end_fills_no_disk(monkeypatch):
+    monkeypatch.setattr(access_log, "MAX_ABOUT", 3)
+    log = access_log.AccessLog(None)
+    about = [(f"entry:{number}",) for number in range(5)]
+    for at in (0, 60 * MICROSECONDS):
+        for subjects in (*about, about[0]):
+            log.note(structs.replace(row("firm"), at=at, subjects=subjects))
+        log.note(structs.replace(row("bureau"), at=at, subjects=about[0]))
+    counted = [(each.at, each.token, each.subjects, n) for each, n in log._counted.items()]
+    assert counted == [
+        (at, *which)
+        for at in (0, 60 * MICROSECONDS)
+        for which in (
+            ("firm", about[0], 2),
+            *(("firm", each, 1) for each in about[1:3]),
+            ("firm", access_log.MANY, 2),
+            ("bureau", about[0], 1),
+        )
+    ]
+
+
+async def test_a_page_reads_so_many_rows_and_no_more_whatever_is_sought(
+    database, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(access_log, "MAX_READ", 4)
+    async with serving(database, tmp_path, NOON) as service:
+        bureau = await authorization(service, "bureau", "auditor")
+        for token, count in (("often", 9), ("seldom", 1), ("often", 3)):
+            await ask(database, MANY_ROWS, token, count)
+        found, page = [], {"more": True, "next": ""}
+        while page["more"]:
+            path = f"/v1/access-log?token=seldom&after={page['next']}"
+            page = (await service.get(path, Authorization=bureau)).json
+            found.append([each["token"] for each in page["accesses"]])
+        assert found == [[], [], ["seldom"], []]
+        all_ = (await service.get("/v1/access-log?limit=3", Authorization=bureau)).json
+        assert (len(all_["accesses"]), all_["more"]) == (3, True)
+    connection = await asyncpg.connect(database, statement_cache_size=0)
+    await connection.execute("ANALYZE; SET enable_seqscan = off")
+    sought = (0, 30_000, "seldom", "", "", "", 0, 0, 0)
+    for limit, most in ((101, 4), (3, 4)):
+        asked = [(access_log._SQL["accesses"], (*sought, limit, most))]
+        rows, _ = await read(connection, asked)
+        assert rows["access"] <= most
+    asked = [(access_log._SQL["accesses"], (0, 30_000, "", *sought[3:], 3, 10))]
+    assert (await read(connection, asked))[0]["access"] <= 4
+    await connection.close()
+
+
+MANY_ROWS = """
+INSERT INTO meter.access (day, at, token, person, role, route, subjects, count)
+SELECT 20148, 1740801600000000, $1::text, '', 'auditor', '/v1/log', '{}', 1
+FROM generate_series(1, $2::bigint)
+"""
 
 
 async def written(database, least):

@@ -17,6 +17,10 @@ WORDS: Final[Mapping[str, Text]] = {
         "Without dates, the last 31 days; at most 31 days at once.",
     ),
     "access_none": Text("没有符合的记录。", "Nobody asked anything of the kind."),
+    "access_none_yet": Text(
+        "已查到的部分没有符合的记录，下一页继续。",
+        "Nothing of the kind in what was read so far; the next page goes on.",
+    ),
     "access_day": Text("日", "Day"),
     "access_digest": Text("当日摘要", "Digest of the day"),
     "access_from": Text("从（含）", "From"),

@@ -24,19 +24,26 @@ SELECT min(day) FROM meter.access
 WHERE day > $1 AND day <= (SELECT max(day) FROM meter.closed_access_day);
 
 -- name: accesses_of_day
-SELECT at, token, person, role, route, subjects, count FROM meter.access WHERE day = $1;
+-- Minute by minute, in the order of their lines.
+SELECT at, token, person, role, route, subjects, count FROM meter.access WHERE day = $1
+ORDER BY at::text COLLATE "C";
 
 -- name: newest_access_digests
 SELECT entry, data FROM meter.registration WHERE kind = 'access_digest' ORDER BY entry DESC LIMIT $1;
 
 -- name: accesses
-SELECT day, number, at, token, person, role, route, subjects, count
-FROM meter.access
-WHERE day >= $1 AND day < $2 AND ($3 = '' OR token = $3) AND ($4 = '' OR person = $4)
-    AND ($5 = '' OR $5 = ANY (subjects)) AND ($6 = '' OR route = $6)
-    AND (day, at, number) > ($7, $8, $9)
-ORDER BY day, at, number
-LIMIT $10;
+-- Of the next $11 rows those that are asked for, and the last one, if there are as many.
+SELECT day, number, at, token, person, role, route, subjects, count, is_sought, place = $11 AS is_last
+FROM (
+    SELECT *, row_number() OVER (ORDER BY day, at, number) AS place,
+        ($3 = '' OR token = $3) AND ($4 = '' OR person = $4) AND ($5 = '' OR $5 = ANY (subjects))
+            AND ($6 = '' OR route = $6) AS is_sought
+    FROM meter.access
+    WHERE day >= $1 AND day < $2 AND (day, at, number) > ($7, $8, $9)
+    ORDER BY day, at, number LIMIT $11
+) AS read
+WHERE is_sought OR place = $11
+ORDER BY day, at, number LIMIT $10;
 
 -- name: prune_accesses
 DELETE FROM meter.access WHERE day < $1 AND day <= $2;
