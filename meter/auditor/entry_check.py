@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.errors import CannotCheck
+from ledger.errors import BadNote, BadProof, CannotCheck
 from ledger.note import Checkpoint
 from ledger.proof import MAX_EXTRA_BYTES, MAX_PROOF_BYTES, Proof
 from ledger.quorum import TrustPolicy, open_trusted
@@ -43,9 +43,13 @@ def check(data: bytes, entry: bytes | None, policies: Sequence[TrustPolicy]) -> 
     """Return what an entry file proves; `entry` stands for the one in the file.
 
     Raises `BadProof` and `BadNote` where it proves nothing, `NotSigned` and `NotWitnessed` where no
-    trusted key has signed, `CannotCheck` without an entry or a policy.
+    trusted key has signed, `CannotCheck` without an entry or a policy, and for what is no entry
+    file at all: the page of a captive portal accuses nobody.
     """
-    proof = Proof.parse(data)
+    try:
+        proof = Proof.parse(data)
+    except (BadProof, BadNote) as error:
+        raise CannotCheck(f"not an entry file: {error.detail}") from None
     entry = entry or proof.extra
     if not entry:
         raise CannotCheck("the proof holds no entry: name its file with --entry")

@@ -67,9 +67,15 @@ def test_what_was_changed_is_violated(proof, verify):
         replace(proof, index=3),
         replace(proof, hashes=proof.hashes[:-1]),
         replace(proof, checkpoint_note=forged),
-        b"no proof",
     ):
         assert verify(changed)[0] == 1
+
+
+@pytest.mark.parametrize("cut", [0, 20, 200])
+def test_what_is_no_entry_file_accuses_nobody(proof, verify, cut):
+    for data in (b"<html>\n\n<p>Sign in to this network\n", proof.format()[:cut]):
+        code, said = verify(data)
+        assert (code, "could not check: cannot_check: not an entry file: " in said) == (2, True)
 
 
 def test_without_a_key_that_signed_nothing_is_checked(proof, verify, tmp_path):
