@@ -371,6 +371,8 @@ def test_a_sheet_whose_book_value_was_changed_is_refused(writer, log, folder, tm
         ("", "audited_value is no number: ''"),
         ("n/a", "audited_value is no number: 'n/a'"),
         ("NaN", "audited_value is no number: 'NaN'"),
+        ("1e999999999999", "audited_value is no number: '1e999999999999'"),
+        ("1e-999999999999", "audited_value is no number: '1e-999999999999'"),
         ("1.005", "audited_value has more than two decimals"),
     ],
 )

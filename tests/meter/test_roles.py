@@ -163,7 +163,7 @@ HARMLESS = {
     "until",
     "since",
 }
-HARMLESS |= {"by", "date", "order", "device", "role", "run", "state", "status", "wait"}
+HARMLESS |= {"by", "date", "decision", "order", "device", "role", "run", "state", "status", "wait"}
 HARMLESS |= {"person", "days", "q", "bank_reference"}  # only officials ask by them
 HARMLESS |= {"subject", "route", "day"}  # only auditors ask by them
 HARMLESS |= {"amount", "delivery", "invoices", "payments", "disallowed"}  # figures of papers

@@ -50,6 +50,7 @@ SHEET: Final = Table(
         Column("remark", "text", "to be filled in"),
     ),
 )
+_MOST_DIGITS: Final = 15  # of a number, as a spreadsheet holds them
 _ENTRY, _BOOK_VALUE, _AUDITED = "entry", "book_value", "audited_value"
 
 
@@ -194,6 +195,6 @@ def _number(row: dict[str, str], column: str, number: int) -> Decimal:
         found = Decimal(text.replace(",", ""))
     except InvalidOperation:
         raise BadSheet(f"row {number}: {column} is no number: {text!r:.40}") from None
-    if not found.is_finite():
+    if not found.is_finite() or abs(found.adjusted()) > _MOST_DIGITS:
         raise BadSheet(f"row {number}: {column} is no number: {text!r:.40}")
     return found
