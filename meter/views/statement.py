@@ -26,6 +26,7 @@ from typing import Final, Literal, NamedTuple, assert_never
 from msgspec import UNSET, Struct, UnsetType
 
 from ledger import canon
+from meter.rules.contract_terms import original_terms
 from meter.rules.entries import (
     AnyEntry,
     ClaimStep,
@@ -338,7 +339,9 @@ def _name(state: State, subject: Subject, size: int) -> str:
     if kind == "provider" and name in state.providers:
         return state.providers[name].facts_at(size).name
     if kind == "contract" and name in state.contracts:
-        return state.contracts[name].registered.contract_no
+        contract = state.contracts[name]
+        corrections = (entry for number, entry in contract.amendments if number < size)
+        return original_terms(contract.registered, corrections).contract_no
     if kind == "contract" and name in state.awards:
         return name
     called = "enterprise" if kind == "firm" else kind

@@ -395,6 +395,16 @@ def test_a_contract_that_becomes_another_firms_takes_cost_and_grant_along():
     assert (joined["cost"], joined["granted"]) == ("288.00", "0.00")
 
 
+def test_a_contract_has_the_number_of_the_end_of_the_month():
+    books = opened(lifted(), now="2025-03-02T12:00:00+08:00")
+    books.contract("A", contract_no="HT-1")
+    books.at("2025-04-02T12:00:00+08:00")
+    books.correct("A", contract_no="HT-2")
+    months = ("2025-02", "2025-03", "2025-04")
+    names = [of(books, month, "contract", "A")["subject"]["name"] for month in months]
+    assert names == ["HT-1", "HT-1", "HT-2"]
+
+
 def test_a_digest_changes_with_every_fen(writer):
     found = _statement(writer, "2026-03", Subject("firm", ALPHA))
     totals = to_builtins(found.totals)
