@@ -137,6 +137,25 @@ def test_what_a_record_was_granted_is_what_its_entry_moved(folder):
     assert min(Decimal(each["granted"]) for each in records) < 0 < total(records, "granted")
 
 
+def test_the_movements_add_up_to_what_accounts_hold(writer, folder):
+    held = {name: Decimal(fen).scaleb(-2) for name, fen in writer.log.book.balances.items() if fen}
+    of = {"granted": ("accrued", 1), "claimed": ("claims", -1), "paid": ("paid", 1)}
+    moved = rows(folder, "movements")
+    for figure, (account_class, sign) in of.items():
+        found: dict[str, Decimal] = {}
+        for each in moved:
+            if each["figure"] == figure:
+                name = f"{account_class}:{each['contract']}:{each['year']}"
+                found[name] = found.get(name, Decimal()) + sign * Decimal(each["amount"])
+        assert {name: yuan for name, yuan in found.items() if yuan} == {
+            name: yuan for name, yuan in held.items() if name.startswith(f"{account_class}:")
+        }
+    costs = [each for each in moved if each["figure"] == "cost"]
+    assert total(costs, "amount") == sum(
+        yuan for name, yuan in held.items() if name.startswith("due:")
+    )
+
+
 def test_each_column_is_described(folder):
     about = json.loads((folder / "about.json").read_text())
     for table in about["tables"]:
@@ -463,7 +482,7 @@ def test_the_session_of_the_page_gives_what_it_shows(writer, log, tmp_path, monk
     export(log, writer, tmp_path / "all", "parquet")
     monkeypatch.chdir(tmp_path / "all")
     asked = re.findall(r"```sql\n(.*?)```\n\n((?:\|[^\n]*\n)+)", PAGE.read_text("utf-8"), re.DOTALL)
-    assert len(asked) == 5
+    assert len(asked) == 6
     for question, shown in asked:
         found = duckdb.sql(question)
         lines = [found.columns, ["---"] * len(found.columns), *found.fetchall()]

@@ -20,7 +20,7 @@ from rich.cells import cell_len
 
 from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.period import Period
-from meter.auditor.papers.tables import Row, table
+from meter.auditor.papers.tables import OF_MOVEMENTS, Row, movement_row, table
 from meter.auditor.papers.target import new_folder, write_text
 from meter.languages import Speech
 from meter.values.units import format_money
@@ -42,16 +42,7 @@ _MOVEMENTS: Final = table(
     "movements",
     "what entries of one side alone move: they make the differences",
     ("side", "text", "a or b"),
-    ("entry", "integer", "number of the entry, from 0"),
-    ("at", "moment", "when the ledger took it"),
-    ("kind", "text", "kind of the entry"),
-    ("figure", "text", "cost, issued, granted, claimed or paid"),
-    ("programme", "text", "programme"),
-    ("firm", "text", "USCC"),
-    ("contract", "text", "id of the contract or award; none of an issue"),
-    ("provider", "text", "id of the provider"),
-    ("year", "integer", "year of the coupon; none of a cost"),
-    ("amount", "money", "yuan"),
+    *OF_MOVEMENTS,
 )
 BY: Final = ("all", "programme", "firm", "contract", "provider")
 # What a line begins with: of which, and the figure.
@@ -123,7 +114,7 @@ class Comparison:
             for moved in movements(log.state, number, kept.entry):
                 self._add(number, moved, in_a=in_a, in_b=in_b)
                 if in_a != in_b:
-                    yield "a" if in_a else "b", number, at, kept.entry.kind, *_row(moved)
+                    yield "a" if in_a else "b", *movement_row(kept, moved)
 
     def _add(self, number: int, moved: Movement, *, in_a: bool, in_b: bool) -> None:
         for by, name in zip(BY, _names(moved), strict=True):
@@ -263,11 +254,6 @@ def _ends(side: Side, speech: Speech) -> str:
 def _names(moved: Movement) -> tuple[str, ...]:
     """Return whose a movement is, for each of `BY`; empty where it is nobody's."""
     return "all", moved.programme, moved.enterprise, moved.item, moved.provider
-
-
-def _row(moved: Movement) -> Row:
-    whose = moved.programme, moved.enterprise, moved.item or None, moved.provider or None
-    return moved.figure, *whose, moved.year or None, moved.fen
 
 
 def _place(key: Key) -> tuple[int, str, int]:

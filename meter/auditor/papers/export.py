@@ -22,8 +22,17 @@ from meter.auditor.papers.books import DIALECTS, write_books
 from meter.auditor.papers.csv_file import CsvWriter
 from meter.auditor.papers.log import VerifiedLog
 from meter.auditor.papers.period import Period
-from meter.auditor.papers.tables import ACCOUNTS, TABLES, Row, Table, rows_of
+from meter.auditor.papers.tables import (
+    ACCOUNTS,
+    MOVEMENTS,
+    TABLES,
+    Row,
+    Table,
+    movement_row,
+    rows_of,
+)
 from meter.auditor.papers.target import new_folder, write_text
+from meter.views.movements import movements
 
 Format = Literal["csv", "xlsx", "parquet", "beancount", "hledger", "ledger", "audit-data"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -68,6 +77,8 @@ def _write_tables(
             accounts.add(kept.entry.postings)
             for table, row in rows_of(kept):
                 writer.row(table, row)
+            for moved in movements(log.state, kept.number, kept.entry):
+                writer.row(MOVEMENTS, movement_row(kept, moved))
         progress(kept.number + 1, log.size)
     for row in accounts.rows():
         writer.row(ACCOUNTS, row)

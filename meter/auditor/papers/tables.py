@@ -23,6 +23,7 @@ from meter.auditor.papers.log import KeptEntry
 from meter.auditor.papers.period import date_of
 from meter.rules import entries
 from meter.rules.entries import AnyEntry
+from meter.views.movements import Movement
 
 Form = Literal["integer", "text", "date", "moment", "money", "count", "hours"]
 Value = int | str | None
@@ -191,8 +192,25 @@ CLAIMS: Final = table(
     ("claim", "text", "id of the claim"),
     ("amount", "money", "approved; or the cash of an order or a return"),
 )
+OF_MOVEMENTS: Final[tuple[tuple[str, Form, str], ...]] = (
+    _NUMBER,
+    _AT,
+    ("kind", "text", "kind of the entry"),
+    ("figure", "text", "cost, issued, granted, claimed or paid"),
+    ("programme", "text", "programme"),
+    ("firm", "text", "USCC"),
+    ("contract", "text", "id of the contract or award; none of an issue"),
+    ("provider", "text", "id of the provider"),
+    ("year", "integer", "year of the coupon; none of a cost"),
+    ("amount", "money", "yuan"),
+)
+MOVEMENTS: Final = table(
+    "movements",
+    "what every entry, of whatever kind, moves of the figures of contracts, awards and firms",
+    *OF_MOVEMENTS,
+)
 TABLES: Final = (
-    *(ENTRIES, POSTINGS, ACCOUNTS, PARTIES, CONTRACTS),
+    *(ENTRIES, POSTINGS, ACCOUNTS, MOVEMENTS, PARTIES, CONTRACTS),
     *(USAGE, PURCHASES, CHANGES, COUPONS, CLAIMS),
 )
 
@@ -207,6 +225,13 @@ def rows_of(kept: KeptEntry) -> Iterator[tuple[Table, Row]]:
     if found is not None:
         table, row = found
         yield table, (kept.number, entry.at, *row)
+
+
+def movement_row(kept: KeptEntry, moved: Movement) -> Row:
+    """Return the row of `MOVEMENTS` for what an entry moves."""
+    whose = moved.programme, moved.enterprise, moved.item or None, moved.provider or None
+    made = moved.figure, *whose, moved.year or None, moved.fen
+    return kept.number, kept.entry.at, kept.entry.kind, *made
 
 
 def _entry_row(kept: KeptEntry) -> Row:
