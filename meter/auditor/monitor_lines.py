@@ -1,7 +1,7 @@
 """What a monitor reports, as lines for people: the same facts as its lines of JSON.
 
-2025-03-02T12:00:00+08:00 ALARM gap: pcl, stream main: no batches 3 to 3 since 2025-03-01…
-2025-03-02T12:10:00+08:00 over: gap: pcl, stream main: no batches 3 to 3 since 2025-03-01…
+2025-03-02T12:00:00+08:00 ALARM gap, inc-5d0c1ab27d3e: pcl, stream main: no batches 3 to 3 since…
+2025-03-02T12:10:00+08:00 over: gap, inc-5d0c1ab27d3e: pcl, stream main: no batches 3 to 3 since…
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,11 @@ KIND_WORDS: Final[Mapping[Kind, str]] = {
     "space": worded("space"),
     "recovered": worded("recovered"),
 }
+_ALARMS: Final[Mapping[str, str]] = {
+    "on": worded("ALARM {kind}, {incident}: {told}"),
+    "acknowledged": worded("acknowledged: {kind}, {incident}: {told}: {reason}"),
+    "off": worded("over: {kind}, {incident}: {told}"),
+}
 _NOT_TAKEN: Final = {
     "notice_failed": worded("a message was not taken, and is sent again: {told}"),
     "notice_lost": worded("a message was not taken, and is given up: {told}"),
@@ -33,17 +38,12 @@ def line_of(report: Mapping[str, Any], speech: Speech) -> str:
     """Return what a monitor reports in words of a language."""
     told = speech.retell(report.get("detail", ""))
     match report:
-        case {"alarm": kind, "state": "on"}:
-            text = speech.say("ALARM {kind}: {told}", kind=_kind(kind, speech), told=told)
-        case {"alarm": kind, "state": "acknowledged", "reason": reason}:
-            text = speech.say(
-                "acknowledged: {kind}: {told}: {reason}",
-                kind=_kind(kind, speech),
-                told=told,
-                reason=reason,
-            )
-        case {"alarm": kind}:
-            text = speech.say("over: {kind}: {told}", kind=_kind(kind, speech), told=told)
+        case {"alarm": kind, "incident": incident, "state": state}:
+            facts = {"kind": _kind(kind, speech), "incident": incident, "told": told}
+            reason = report.get("reason", "")
+            if state == "on" and reason:  # as after a restart
+                state = "acknowledged"
+            text = speech.say(_ALARMS[state], reason=reason, **facts)
         case {"event": "question"}:
             text = speech.say("question: {told}", told=told)
         case {"event": "failed"}:

@@ -329,6 +329,7 @@ async def _serve_metrics(
     help="The monitor's folder.",
 )
 @click.option("--reason", required=True, help="What is known of it, and what is done.")
+@LANGUAGE
 def acknowledge(incident: str, data: Path, reason: str) -> None:
     """Say that somebody looks after INCIDENT, which a line of the monitor names; it stays on.
 
@@ -339,8 +340,9 @@ def acknowledge(incident: str, data: Path, reason: str) -> None:
     try:
         alarms.acknowledge(data, incident, reason, int(time.time()))
     except (LedgerError, OSError) as error:
-        complain(str(error))
+        complain(say("not acknowledged: {error}", error=error))
         sys.exit(NOT_CHECKED)
+    click.echo(say("{incident}: the monitor takes it at its next look", incident=incident))
 
 
 @monitor.command("evidence")

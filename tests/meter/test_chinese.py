@@ -98,7 +98,8 @@ def test_a_language_that_there_is_not_is_refused(site):
 def test_each_kind_of_alarm_has_its_word_and_each_state_its_own_line():
     assert set(KIND_WORDS) == set(KINDS)
     speech, at = Speech("zh"), "2025-03-01T12:00:00+08:00"
-    alarm = {"alarm": "silence", "at": at, "detail": f"no new checkpoint since {at}"}
+    alarm = {"alarm": "silence", "incident": "inc-1", "at": at}
+    alarm["detail"] = f"no new checkpoint since {at}"
     lines = [
         line_of(alarm | state, speech)
         for state in (
@@ -107,10 +108,12 @@ def test_each_kind_of_alarm_has_its_word_and_each_state_its_own_line():
             {"state": "off"},
         )
     ]
-    told = f"静默 (silence)：自 {at} 起没有新检查点"
+    told = f"静默 (silence)，inc-1：自 {at} 起没有新检查点"
     assert lines == [f"{at} 警报 {told}", f"{at} 已确认 {told}：停机", f"{at} 解除 {told}"]
+    again = line_of(alarm | {"state": "on", "reason": "停机"}, speech)
+    assert again == lines[1]
     line = line_of(alarm | {"state": "on"}, Speech("en"))
-    assert line == f"{at} ALARM silence: no new checkpoint since {at}"
+    assert line == f"{at} ALARM silence, inc-1: no new checkpoint since {at}"
 
 
 def test_a_monitor_has_a_line_for_each_of_its_reports_and_for_nothing_else():

@@ -114,7 +114,8 @@ async def test_an_acknowledged_incident_stays_on_and_says_why_everywhere(watch):
     assert float(value) == watch.now
     words = ["monitor", "acknowledge", incident.id, "--data", str(watch.data)]
     done = CliRunner().invoke(main, [*words, "--reason", " 机房搬迁 "])
-    assert (done.exit_code, done.output) == (0, "")
+    said = f"{incident.id}: the monitor takes it at its next look\n"
+    assert (done.exit_code, done.output) == (0, said)
     for _ in range(2):
         await watch.poll()
     told = [line for line in watch.lines if line.get("state") == "acknowledged"]
