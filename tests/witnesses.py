@@ -1,14 +1,15 @@
 """A witness, two logs that it may know, and what they ask of it."""
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import msgspec
 
-from ledger.cosign import CosignatureVerifier
+from ledger.cosign import CosignatureVerifier, Cosigner, add_cosignatures
 from ledger.files import Files
-from ledger.note import Checkpoint, Signer, sign
+from ledger.note import Checkpoint, Signer, sign, split_note
 from ledger.tlog import Tree
 from ledger.witnessing import AddCheckpoint, Refused, monitoring_path
 from meter.witness.server import serving
@@ -21,6 +22,7 @@ LOG = Signer.from_seed("kashi.test/log", bytes(range(32)))
 OTHER = Signer.from_seed("kashi.test/other", bytes(range(1, 33)))
 NEW = Signer.from_seed(LOG.name, bytes(range(3, 35)))  # the successor of LOG
 NAME = "university.test/w1"
+WITNESS = Cosigner.from_seed("bureau.test/w2", bytes(range(4, 36)))
 MOST = 40
 TREE = tree_of([f"entry {number}".encode() for number in range(MOST)])
 FORK = tree_of([f"entry {number}".encode() for number in range(4)] + [b"other"] * (MOST - 4))
@@ -47,6 +49,15 @@ def request(old: int, new: int, signed: bytes, tree: Tree = TREE) -> bytes:
 def with_hashes(body: bytes, *hashes: bytes) -> bytes:
     request = AddCheckpoint.parse(body)
     return AddCheckpoint(request.old, hashes, request.note).format()
+
+
+def cosigned(log: Path, copy: Path) -> Path:
+    """Copy a log's folder to where `WITNESS` has cosigned its checkpoint."""
+    shutil.copytree(log, copy)
+    signed = (log / "checkpoint").read_bytes()
+    line = WITNESS.cosign(split_note(signed)[0], TIME)
+    (copy / "checkpoint").write_bytes(add_cosignatures(signed, [line]))
+    return copy
 
 
 @dataclass

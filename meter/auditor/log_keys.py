@@ -62,11 +62,16 @@ def key_findings(
     if trusted.format() not in keys:
         detail = f"the trusted key is none of the log's: {', '.join(keys)}"
         return [Finding("wrong_log_key", detail, entry=0)]
-    missing = [vkey for vkey in signing(keys, size) if not _has_signed(note, vkey, size)]
+    missing = missing_signers(note, keys, size)
     if not missing:
         return []
     detail = f"the checkpoint of size {size} must be signed by {', '.join(missing)}"
     return [Finding("wrong_log_key", detail, file=CHECKPOINT)]
+
+
+def missing_signers(note: bytes, keys: Mapping[str, ServiceKey], size: int) -> list[str]:
+    """Return the keys, by vkey, that must sign the checkpoint of a size and have not."""
+    return [vkey for vkey in signing(keys, size) if not _has_signed(note, vkey, size)]
 
 
 def _has_signed(data: bytes, vkey: str, size: int) -> bool:

@@ -166,7 +166,8 @@ def sample(  # noqa: PLR0913, PLR0917 - one argument for each option
 def project(source: str, folder: Path, vkey: str, filled: Path | None, bearer: str | None) -> None:
     """Say what the audited values of a sample mean for all records, as JSON.
 
-    SOURCE is the log of which the sample in FOLDER was drawn; it is drawn again and compared.
+    SOURCE is the log of which the sample in FOLDER was drawn, which may have grown since; it is
+    drawn again and compared.
     """
     from meter.auditor.papers import sample as sampling  # noqa: PLC0415 - slow to import
     from meter.auditor.papers import sheet  # noqa: PLC0415
@@ -174,12 +175,10 @@ def project(source: str, folder: Path, vkey: str, filled: Path | None, bearer: s
     with _told(_READ):
         asked = sheet.read_about(folder)
     with _verified(source, vkey, bearer) as log, _told(_PROJECT):
-        asked.check(log)
-        items = sampling.population(log.entries(), asked.period)
-        drawn = sampling.draw(items, asked.method, asked.size, log.root)
+        drawn = asked.drawn_again(log)
         audited = sheet.read_audited(filled or folder / "sample.xlsx", drawn)
         found = sheet.projection_json(sampling.project(drawn, audited))
-        told = {**log.about(), "period": str(asked.period), **sheet.as_json(drawn), **found}
+        told = {**asked.about(), **sheet.as_json(drawn), **found}
         click.echo(json.dumps(told, ensure_ascii=False, indent=2))
 
 
@@ -313,7 +312,7 @@ def report(  # noqa: PLR0913, PLR0917 - one argument for each option
         asked = reporting.Asked(auditor, made_at, language or "zh", limits)
         check_target(target)
     with _verified(source, vkey, bearer) as log, _told(_WRITE):
-        payload = reporting.payload_of(log, asked)
+        payload = reporting.payload_of(log, asked, log.verdict.note)
         reporting.write_report(payload, key, target)
         told = say("{size} entries, root {root}", size=log.size, root=log.root)
         click.echo(f"{target}: {told}")

@@ -21,6 +21,7 @@ from meter.wire.dsse import BATCH_TYPE, pae
 from tests.books import ALPHA, BETA, DEVICE, lifted, log_signer, record
 from tests.commands import good, kashi
 from tests.meter import test_two_years
+from tests.witnesses import cosigned
 from tests.writer import Writer
 
 START = parse_instant("2025-03-01T08:00:00+08:00")
@@ -307,6 +308,16 @@ def test_a_package_of_another_size_of_its_log_accuses_nobody(tmp_path):
         result = checked(packages[number], writer, "--log", logs[1 - number])
         said = f"made of {2 + number} entries, and this copy of the log has {3 - number}"
         assert (result.exit_code, said in result.stderr) == (2, True)
+
+
+def test_a_package_of_a_cosigned_copy_is_that_of_one_without_cosignatures(
+    log, writer, folder, tmp_path
+):
+    copy = cosigned(log, tmp_path / "copy")
+    there = packed(copy, writer, tmp_path / "e", "--claim", "C-A")
+    assert (there / "checkpoint").read_bytes() == (copy / "checkpoint").read_bytes()
+    for each, other in ((there, log), (folder, copy)):
+        good(checked(each, writer, "--log", other))
 
 
 def test_a_package_under_another_key_is_found(folder):

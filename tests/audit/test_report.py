@@ -17,11 +17,13 @@ from meter.auditor.papers import report as reporting
 from meter.auditor.papers.log import verified
 from meter.auditor.papers.report import FIGURES, REPORT_TYPE, asked_by, read_key, totals
 from meter.auditor.papers.report_pdf import picture
+from meter.languages import Speech
 from meter.views.exceptions.table import RULES
 from meter.wire import dsse
 from tests.books import uscc_of
 from tests.commands import good, kashi
 from tests.histories import history
+from tests.witnesses import WITNESS, cosigned
 from tests.writer import Writer
 
 AUDITOR = "审计局 张三 <script>&"
@@ -140,6 +142,17 @@ def test_the_picture_shows_what_was_signed(log, writer, key, tmp_path, language)
         assert re.sub(r"\s", "", text) in shown, text
 
 
+def test_a_chinese_report_says_what_was_found_in_chinese(log, writer, key, tmp_path):
+    folder = made(log, writer, key, tmp_path / "r", "--lang", "zh")
+    report, shown = payload_of(folder), text_of(folder)
+    assert report["exceptions"]
+    for each in report["exceptions"]:
+        assert re.search("[\u4e00-\u9fff]|：", each["detail"]), each
+    assert {each["unit"] for each in report["rules"]} >= {"天", "%", "次"}
+    for each in report["checks"]:
+        assert re.sub(r"\s", "", f"{Speech('zh').say(each['name'])}{each['count']:,}") in shown
+
+
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_each_rule_is_told_in_the_reports_language(log, writer, key, tmp_path, language):
     folder = made(log, writer, key, tmp_path / "r", "--lang", language)
@@ -179,6 +192,40 @@ def test_a_copy_with_other_files_gives_the_same_report(writer, log, key, folder,
     (copy / "tile/0/000.p/1").write_bytes((copy / "tile/0/000.p/198").read_bytes()[:32])
     against = ("--log", copy, "--vkey", writer.verifier.format())
     good(checked(folder, key, *against))
+
+
+def test_a_report_of_a_cosigned_copy_is_that_of_one_without_cosignatures(
+    writer, log, key, folder, tmp_path
+):
+    copy = cosigned(log, tmp_path / "copy")
+    there = made(copy, writer, key, tmp_path / "r")
+    report = payload_of(there)
+    assert report["checkpoint"].encode() == (copy / "checkpoint").read_bytes()
+    assert [each["name"] for each in report["signatures"]] == [writer.verifier.name, WITNESS.name]
+    for each, other in ((there, log), (folder, copy)):
+        good(checked(each, key, "--log", other, "--vkey", writer.verifier.format()))
+
+
+def test_a_checkpoint_that_the_log_did_not_sign_is_found(writer, log, key, folder, tmp_path):
+    against = ("--log", log, "--vkey", writer.verifier.format())
+    text, _, _ = payload_of(folder)["checkpoint"].partition("\n\n")
+    for number, note in enumerate(
+        ("", "no note", f"{text}\n\n— {writer.verifier.name} AAAAAAA=\n")
+    ):
+        target = tmp_path / str(number)
+        other = resigned(
+            folder, target, key, lambda report, note=note: report.update(checkpoint=note)
+        )
+        assert '"checkpoint"' in violated(checked(other, key, *against), "wrong_report")
+
+
+def test_a_cosigner_who_is_not_under_the_checkpoint_is_found(writer, log, key, folder, tmp_path):
+    cosigner = {"name": "witness.test", "key_id": "00000000"}
+    other = resigned(
+        folder, tmp_path / "r", key, lambda report: report["signatures"].append(cosigner)
+    )
+    against = ("--log", log, "--vkey", writer.verifier.format())
+    violated(checked(other, key, *against), "wrong_report")
 
 
 def test_thresholds_stand_in_the_report_and_are_checked(writer, log, key, tmp_path):

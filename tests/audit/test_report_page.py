@@ -20,7 +20,7 @@ PAYLOAD = {
     "made_at": "2026-01-01T00:00:00+08:00",
     "log": {"origin": "kashi.test/books", "size": 12_345, "root": "ab" * 32, "program": "kashi 0"},
     "signatures": [{"name": "kashi.test/books", "key_id": "01020304"}],
-    "checks": [{"check": "sums", "count": "1,000"}, {"check": "postings", "count": "20"}],
+    "checks": [{"name": "sums", "count": 1_000}, {"name": "postings", "count": 20}],
     "totals": [
         {"programme": "training-coupon", "year": year} | dict.fromkeys(FIGURES, figure)
         for year, figure in ((2025, "12345.60"), (2026, "0.10"))
@@ -41,7 +41,7 @@ PAYLOAD = {
     ],
     "questions": [
         {
-            "question": "moved",
+            "kind": "moved",
             "provider": "pcl",
             "contracts": ["A", "B"],
             "count": 1,
@@ -75,6 +75,17 @@ def test_each_cell_of_a_table_begins_at_the_top_of_its_row():
 
     page.extract_text(visitor_text=note)
     assert tops["short"] == tops["topmost"] > tops["highest"] == tops["brief"] > tops["foot"]
+
+
+def test_a_question_is_told_in_the_reports_language():
+    def words(language: str) -> str:
+        pages = pypdf.PdfReader(io.BytesIO(picture(PAYLOAD | {"language": language}))).pages
+        return "".join("".join(page.extract_text() for page in pages).split())
+
+    meaning = "voided, and posted again under another contract or year (moved)"
+    assert "".join(meaning.split()) in words("en")
+    assert "(moved)" in words("zh")
+    assert "voided" not in words("zh")
 
 
 def test_a_report_of_one_total_is_drawn_and_one_of_none_says_so():

@@ -313,7 +313,10 @@ def test_the_sheet_has_what_a_visit_needs(writer, folder):
         entry = writer.entries[int(row["entry"])]
         assert (row["id"], row["contract"]) == (entry.id, entry.contract)
         agreed = writer.state.contracts[entry.contract].agreed
-        assert row["enterprise"] == agreed.enterprise
+        facts = writer.state.enterprises[agreed.enterprise].facts
+        assert (row["enterprise"], row["enterprise_name"]) == (agreed.enterprise, facts.name)
+        provider = writer.state.providers[row["provider"]].facts_at(writer.state.size)
+        assert row["provider_name"] == provider.name
         assert (row["audited_value"], row["remark"]) == ("", "")
     book = openpyxl.load_workbook(folder / "sample.xlsx")
     head, *cells = book["sample"].iter_rows(values_only=True)
@@ -397,11 +400,57 @@ def test_a_sheet_that_lacks_a_record_is_refused(writer, log, folder, tmp_path):
     assert "not the records of this sample" in refused(kashi(*words))
 
 
-def test_a_sample_of_another_log_is_refused(writer, folder, tmp_path):
+def test_a_sample_of_another_log_is_refused(writer, log, folder, tmp_path):
     other = history(3)
-    export = other.export(tmp_path)
+    export = other.export(tmp_path / "log")
     told = refused(kashi(*words_for("project", export, other, folder)))
-    assert f"the sample is of the root {writer.log.root().hex()}" in told
+    assert "drawn from 198 entries, and this copy of the log has 40" in told
+    of_other = tmp_path / "sample"
+    good(kashi(*words_for("sample", export, other, of_other), "--size", 2))
+    told = refused(kashi(*words_for("project", log, writer, of_other)))
+    assert f"the sample is of the root {other.log.root().hex()}" in told
+
+
+def test_a_sample_is_projected_while_the_log_grows(tmp_path):
+    writer = Writer("2025-03-10T12:00:00+08:00")
+    writer.activate(lifted())
+    writer.provider()
+    writer.key()
+    writer.enterprise()
+    writer.contract("A")
+    writer.post([record(f"r{n}", "A", START, START + 3_600, n * 1_000) for n in range(1, 6)])
+    exports = [writer.export(tmp_path / "then")]
+    target = tmp_path / "sample"
+    good(kashi(*words_for("sample", exports[0], writer, target), "--size", 2))
+    drawn = rows_of(target / "sample.csv")
+    writer.post(voids=[void(drawn[0]["id"])])
+    exports.append(writer.export(tmp_path / "now"))
+    sheet = filled(target, tmp_path / "found.csv", [row["book_value"] for row in drawn])
+    said = [
+        good(kashi(*words_for("project", each, writer, target), "--sheet", sheet))
+        for each in exports
+    ]
+    assert said[0] == said[1]
+    about = json.loads((target / "about.json").read_text())
+    assert json.loads(said[0]) | about == json.loads(said[0])
+    later = tmp_path / "later"
+    good(kashi(*words_for("sample", exports[1], writer, later), "--size", 2))
+    told = refused(kashi(*words_for("project", exports[0], writer, later)))
+    size = writer.log.size
+    assert f"drawn from {size} entries, and this copy of the log has {size - 2}" in told
+
+
+def test_a_sheet_may_be_sorted_otherwise(folder, tmp_path):
+    sample = sample_of(folder)
+    rows = rows_of(folder / "sample.csv")
+    values = [f"{number}.00" for number in range(len(rows))]
+    sheet = filled(folder, tmp_path / "a.csv", values)
+    head, *lines = sheet.read_bytes().splitlines(keepends=True)
+    sheet.write_bytes(head + b"".join(reversed(lines)))
+    assert read_audited(sheet, sample) == [100 * number for number in range(len(rows))]
+    sheet.write_bytes(head + b"".join([*lines[:-1], lines[0]]))
+    with pytest.raises(BadSheet, match="not the records of this sample"):
+        read_audited(sheet, sample)
 
 
 @pytest.mark.parametrize(

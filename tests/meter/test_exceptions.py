@@ -94,8 +94,8 @@ def test_each_key_that_comes_or_goes_is_found(books):
     assert ("pcl", "key pcl-1 was registered", (first,)) in told
     assert ("pcl", "key pcl-2 was registered", (second,)) in told
     assert ("pcl", "key pcl-1 was revoked", (gone,)) in told
-    assert ("service", "receipt_key receipt-2", (receipt_key,)) in told
-    assert [each[2] for each in told if each[1].startswith("log_key ")] == [(log_key,)]
+    assert ("service", "receipt key receipt-2 was added", (receipt_key,)) in told
+    assert [each[2] for each in told if each[1].startswith("log key ")] == [(log_key,)]
     old, older = books.retire_log_key(), books.retire_receipt_key()
     assert {each[2] for each in found(books, "key_change")} == {
         *((number,) for number in (first, second, gone, log_key, receipt_key, old, older))
@@ -134,6 +134,31 @@ def test_a_grant_near_the_cap_is_found():
     assert found(books, "near_cap") == [(ALPHA, "training-coupon 2025: 96.75 of 100.00", (issued,))]
 
 
+def test_a_year_has_the_cap_of_its_own_policy():
+    books = opened(lifted(cap="100.00"), "2025-03-02T12:00:00+08:00")
+    books.contract("A")
+    issued = books.issue(2025, "100.00")
+    use(books, "r", devices=44)
+    near = [(ALPHA, "training-coupon 2025: 99.00 of 100.00", (issued,))]
+    assert found(books, "near_cap") == near
+    books.activate(lifted(version="v2", starts="2026-01-01", ends="2027-01-01", cap="1000.00"))
+    assert found(books, "near_cap") == near
+
+
+def test_all_codes_of_a_firm_have_one_cap():
+    books = opened(lifted(cap="100.00"), "2025-03-02T12:00:00+08:00")
+    books.enterprise(BETA)
+    books.contract("A")
+    books.contract("B", enterprise=BETA)
+    books.issue(2025, "55.00")
+    use(books, "r", devices=24)
+    books.succeed(ALPHA, BETA)
+    issued = books.issue(2025, "45.00", BETA)
+    use(books, "s", devices=20, contract="B")
+    # By hand: half of 24 and of 20 devices at 4.50 are 54.00 and 45.00.
+    assert found(books, "near_cap") == [(BETA, "training-coupon 2025: 99.00 of 100.00", (issued,))]
+
+
 def test_many_contracts_of_one_firm_and_year_are_found(books):
     books.enterprise(BETA)
     numbers = [n for n, each in enumerate(books.entries) if each.kind == "contract"]
@@ -159,7 +184,30 @@ def test_a_price_above_the_median_of_its_kind_is_found(books):
     assert found(books, "high_price") == []
     books.contract("F", prices={DEVICE: "4.50"})
     assert found(books, "high_price") == [
-        ("E", f"{DEVICE}: 6.75, median 4.50", (dear,)),
+        ("E", f"{DEVICE}: 6.75 per hour, median 4.50", (dear,)),
+    ]
+
+
+def test_a_price_is_high_as_it_was_amended_and_not_as_it_was_mistaken(books):
+    mistaken = books.contract("B", prices={DEVICE: "45.00"})
+    for name in ("C", "D"):
+        books.contract(name, prices={DEVICE: "4.50"})
+    told = f"{DEVICE}: 45.00 per hour, median 4.50"
+    assert found(books, "high_price") == [("B", told, (mistaken,))]
+    books.correct("B", prices={DEVICE: "4.50"})
+    assert found(books, "high_price") == []
+    dear = books.supplement("2025-04-01", "A", prices={DEVICE: "9.00"})
+    books.supplement("2025-05-01", "A", prices={DEVICE: "4.50"})
+    ((contract, detail, entries),) = found(books, "high_price")
+    assert (contract, detail) == ("A", f"{DEVICE}: 9.00 per hour, median 4.50")
+    assert dear in entries
+
+
+def test_prices_are_compared_where_they_are_for_the_same_time(books):
+    for number, amount in enumerate(("3000.00", "3000.00", "4500.00")):
+        last = books.contract(f"M{number}", prices={DEVICE: {"amount": amount, "per": "month"}})
+    assert found(books, "high_price") == [
+        ("M2", f"{DEVICE}: 4500.00 per month, median 3000.00", (last,))
     ]
 
 
@@ -235,7 +283,7 @@ def test_each_rule_says_what_it_means_and_where_it_comes_from_in_both_languages(
             assert text.isascii()
         for text in (rule.meaning_zh, rule.source_zh):
             assert any("\u4e00" <= letter <= "\u9fff" for letter in text)
-        assert bool(rule.unit) == (rule.default is not None)
+        assert bool(rule.unit) == bool(rule.unit_zh) == (rule.default is not None)
     assert len(BY_NAME) == len(RULES)
 
 

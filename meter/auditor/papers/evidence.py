@@ -126,7 +126,7 @@ def write_package(log: VerifiedLog, subject: Subject, target: Path) -> int:
     """Write the folder of a subject; return the number of entries. Raises `BadTarget`."""
     with new_folder(target) as draft:
         names = []
-        for name, data in _files(log, subject):
+        for name, data in _files(log, subject, log.verdict.note):
             path = draft / name
             make_private(path.parent)
             with open_private(path, new=True) as file:
@@ -157,14 +157,16 @@ def check_package(folder: Path, verifier: Verifier) -> int:
 
 def compare(folder: Path, log: VerifiedLog) -> None:
     """Raise `Violation` `wrong_package` where a log gives another folder, and `CannotCheck`."""
+    told_note = _read(folder, "checkpoint")
     with contextlib.suppress(BadNote):  # what is no checkpoint is not what the log gives
-        log.check_comparable(claimed_checkpoint(_read(folder, "checkpoint")))
+        log.check_comparable(claimed_checkpoint(told_note))
+    note = told_note if log.has_signed(told_note) else log.verdict.note
     about = read_about(folder)
     check_version(about.get("program"))
     told = about["subject"]
     try:
         subject = Subject(told["enterprise"], told["item"], told["claim"])
-        made = dict(_files(log, subject))
+        made = dict(_files(log, subject, note))
     except (KeyError, TypeError) as error:
         raise CannotCheck(f"about.json names no subject: {error!r:.200}") from None
     for name, data in made.items():
@@ -186,9 +188,8 @@ def read_about(folder: Path) -> dict[str, Any]:
     return about
 
 
-def _files(log: VerifiedLog, subject: Subject) -> Iterator[tuple[str, bytes]]:
+def _files(log: VerifiedLog, subject: Subject, note: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield the files of a package by their names, those that name others last."""
-    note = log.verdict.note
     names, count = ["README.md", "about.json"], 0
     shared: list[int] = []
     keys: dict[str, bytes] = {}
@@ -196,7 +197,7 @@ def _files(log: VerifiedLog, subject: Subject) -> Iterator[tuple[str, bytes]]:
         yield name, data
         names.append(name)
         count += name.endswith(".json")
-    for number, batch in _batches(log, subject).items():
+    for number, batch in _batches(log, subject, note).items():
         if batch is None:
             shared.append(number)
             continue
@@ -240,7 +241,7 @@ def _told(log: VerifiedLog, subject: Subject) -> Iterator[KeptEntry]:
             yield kept
 
 
-def _batches(log: VerifiedLog, subject: Subject) -> dict[int, StoredReceipt | None]:
+def _batches(log: VerifiedLog, subject: Subject, note: bytes) -> dict[int, StoredReceipt | None]:
     """Return the batches of the subject's records; None where one asks for others' too."""
     wanted = {
         batch
@@ -251,11 +252,11 @@ def _batches(log: VerifiedLog, subject: Subject) -> dict[int, StoredReceipt | No
     keys = {each.entry for each in state.receipt_keys.values()}
     keys |= {each.entry for each in state.keys.values()}
     found = {kept.number: kept for kept in log.entries() if kept.number in wanted | keys}
-    return {number: _stored(log, subject, number, found) for number in sorted(wanted)}
+    return {number: _stored(log, subject, number, found, note) for number in sorted(wanted)}
 
 
 def _stored(
-    log: VerifiedLog, subject: Subject, number: int, found: Mapping[int, KeptEntry]
+    log: VerifiedLog, subject: Subject, number: int, found: Mapping[int, KeptEntry], note: bytes
 ) -> StoredReceipt | None:
     """Return a batch with its receipt and their proof, where it is the firm's."""
     state, entry = log.state, found[number].entry
@@ -269,7 +270,7 @@ def _stored(
     numbers = {number, *keys, state.keys[envelope.keyid].entry}
     stored = stored_receipt.store(data, held.receipt, held.signature)
     proved = {each: found[each].data for each in numbers}
-    return stored_receipt.with_proof(stored, log.verdict.note, log.tree, proved)
+    return stored_receipt.with_proof(stored, note, log.tree, proved)
 
 
 def _is_firms(state: State, firm: str, batch: Batch) -> bool:

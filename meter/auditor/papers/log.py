@@ -15,11 +15,12 @@ from typing import Any, BinaryIO, Final
 
 import msgspec
 
-from ledger.errors import CannotCheck, LedgerError
+from ledger.errors import BadNote, CannotCheck, LedgerError
 from ledger.files import open_private
-from ledger.note import Checkpoint
+from ledger.note import Checkpoint, claimed_checkpoint
 from ledger.progress import Progress
 from ledger.tlog import Tree
+from meter.auditor.log_keys import missing_signers
 from meter.auditor.replay import ATTACHMENTS, Audit
 from meter.auditor.verdict import Verdict, verify_source
 from meter.rules.entries import AnyEntry
@@ -86,6 +87,18 @@ class VerifiedLog:
     def about(self) -> dict[str, Any]:
         """Return what each paper says of the log, and which program made it."""
         return {"origin": self.origin, "size": self.size, "root": self.root, "program": PROGRAM}
+
+    def has_signed(self, note: bytes) -> bool:
+        """Return whether a note is the log's own checkpoint, maybe cosigned by others than here.
+
+        Copies differ in that: witnesses may come late, and an export has none.
+        """
+        try:
+            claimed = claimed_checkpoint(note)
+        except BadNote:
+            return False
+        own = Checkpoint(self.origin, self.size, self.verdict.report.root)
+        return claimed == own and not missing_signers(note, self.state.log_keys, self.size)
 
     def check_comparable(self, made_of: Checkpoint) -> None:
         """Raise `CannotCheck` where a paper is of this very log, with fewer or more entries.

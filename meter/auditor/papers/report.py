@@ -1,17 +1,18 @@
-"""The report of an audit: what was verified, by whom, with which result, and what to ask about.
+r"""The report of an audit: what was verified, by whom, with which result, and what to ask about.
 
 `report.json` is a DSSE envelope (`wire/dsse.py`) that the auditor signs; its payload is JSON:
 
     {"v":1,"auditor":"审计局 张三","made_at":"2026-01-10T09:00:00+08:00","language":"zh",
      "log":{"origin":…,"size":…,"root":…,"program":…},
-     "signatures":[{"name":…,"key_id":…}],
+     "checkpoint":"kashi.test/books\n198\n…","signatures":[{"name":…,"key_id":…}],
      "checks":[{"name":"leaves","count":198}],"totals":[{"programme":…,"year":2025,…}],
      "rules":[{"name":"late_void","threshold":35,"unit":"days",…}],
      "exceptions":[{"rule":…,"subject":…,"detail":…,"entries":[41]}],
      "questions":[…],"gaps":[…]}
 
-All of it is of the log, and nothing of the copy that was read: not how many files that has, nor
-which of them no log needs. So each copy gives the same.
+All of it is of the log, and nothing of the copy that was read, not how many files that has, nor
+which of them no log needs: but the checkpoint has the cosignatures that the copy's has. So each
+copy of the same size tells whether a report is the log's.
 
 `report.pdf` shows the same, and is made from the payload alone: the same payload, the same bytes.
 So a report can be checked against its own picture, and against the log.
@@ -20,7 +21,7 @@ So a report can be checked against its own picture, and against the log.
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -40,7 +41,7 @@ from meter.auditor.papers.target import new_folder
 from meter.values.problems import Problem
 from meter.values.units import format_money
 from meter.values.worded import worded
-from meter.views.exceptions.rule import Rule
+from meter.views.exceptions.rule import AuditException, Rule
 from meter.views.exceptions.table import exceptions, rules_with
 from meter.views.movements import programme_of
 from meter.wire import dsse
@@ -100,8 +101,11 @@ def read_public_key(path: Path) -> bytes:
     return raw
 
 
-def payload_of(log: VerifiedLog, asked: Asked) -> bytes:
-    """Return the payload of a report. Raises `ValueError` for a threshold that cannot be."""
+def payload_of(log: VerifiedLog, asked: Asked, note: bytes) -> bytes:
+    """Return the payload of a report; `note` is the log's checkpoint, cosigned or not.
+
+    Raises `ValueError` for a threshold that cannot be.
+    """
     rules = rules_with(asked.thresholds, log.state)
     found = exceptions(rules, ((kept.number, kept.entry) for kept in log.entries()))
     verdict = log.verdict.as_json()
@@ -111,7 +115,8 @@ def payload_of(log: VerifiedLog, asked: Asked) -> bytes:
         "made_at": asked.made_at,
         "language": asked.language,
         "log": log.about(),
-        "signatures": _signatures(log.verdict.note),
+        "checkpoint": note.decode(),
+        "signatures": _signatures(note),
         # Times differ from run to run, and the number of files from copy to copy.
         "checks": [
             {"name": each.name, "count": each.count}
@@ -120,7 +125,7 @@ def payload_of(log: VerifiedLog, asked: Asked) -> bytes:
         ],
         "totals": totals(log),
         "rules": [_rule(each, asked.language) for each in rules],
-        "exceptions": [asdict(each) for each in found],
+        "exceptions": [_exception(each, asked.language) for each in found],
         **{name: verdict[name] for name in ("questions", "gaps")},
     }
     return json.dumps(report, ensure_ascii=False, indent=1).encode()
@@ -187,6 +192,11 @@ def _log_of(payload: bytes) -> dict[str, Any]:
         raise CannotCheck(f"the payload is no report: {error!r:.200}") from None
 
 
+def _told_note(payload: bytes) -> bytes:
+    """Return the signed checkpoint that a report shows, or what it has in its place."""
+    return str(json.loads(payload).get("checkpoint")).encode()
+
+
 def _checkpoint_of(payload: bytes) -> Checkpoint:
     """Return of which log a report was made. Raises `CannotCheck`."""
     told = _log_of(payload)
@@ -199,7 +209,9 @@ def _checkpoint_of(payload: bytes) -> Checkpoint:
 def compare(payload: bytes, log: VerifiedLog) -> None:
     """Raise `Violation` `wrong_report` where a log gives another report, and `CannotCheck`."""
     log.check_comparable(_checkpoint_of(payload))
-    made = payload_of(log, asked_by(payload))
+    told = _told_note(payload)
+    note = told if log.has_signed(told) else log.verdict.note
+    made = payload_of(log, asked_by(payload), note)
     if payload == made:
         return
     lines = zip_longest(payload.split(b"\n"), made.split(b"\n"), fillvalue=b"")
@@ -235,9 +247,18 @@ def _rule(rule: Rule, language: Language) -> dict[str, Any]:
     return {
         "name": rule.name,
         "threshold": rule.threshold,
-        "unit": rule.unit,
+        "unit": rule.unit_zh if is_chinese else rule.unit,
         "meaning": rule.meaning_zh if is_chinese else rule.meaning,
         "source": rule.source_zh if is_chinese else rule.source,
+    }
+
+
+def _exception(found: AuditException, language: Language) -> dict[str, Any]:
+    return {
+        "rule": found.rule,
+        "subject": found.subject,
+        "detail": found.detail_zh if language == "zh" else found.detail,
+        "entries": found.entries,
     }
 
 

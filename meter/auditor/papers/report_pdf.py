@@ -10,17 +10,19 @@ from reportlab.platypus import Flowable, Paragraph, Spacer
 
 from meter.auditor.papers.pdf import HEADING, TEXT, TITLE, draw, table_of
 from meter.auditor.papers.report_words import WORDS
+from meter.languages import Speech
+from meter.views.flags import MEANINGS
 
 
 def picture(report: dict[str, Any]) -> bytes:
     """Return the PDF of a payload that was decoded."""
     words = {name: str(text) for name, text in WORDS[report["language"]].items()}
     foot = f"{report['log']['origin']}  {report['log']['size']}  {report['log']['root']}"
-    story = _story(report, words)
+    story = _story(report, words, Speech(report["language"]))
     return draw(story, title=words["title"], author=report["auditor"], foot=foot)
 
 
-def _story(report: dict[str, Any], words: dict[str, str]) -> Iterator[Flowable]:
+def _story(report: dict[str, Any], words: dict[str, str], speech: Speech) -> Iterator[Flowable]:
     log = report["log"]
     yield Paragraph(escape(words["title"]), TITLE)
     for name, value in (
@@ -34,7 +36,11 @@ def _story(report: dict[str, Any], words: dict[str, str]) -> Iterator[Flowable]:
         yield Paragraph(f"{escape(words[name])}: {escape(str(value))}", TEXT)
     yield Paragraph(escape(words["good"]), TEXT)
     yield from _section(words, "signatures", ("name", "key_id"), report["signatures"])
-    yield from _section(words, "checks", ("check", "count"), report["checks"], right=(1,))
+    checks = [
+        {"check": speech.say(each["name"]), "count": f"{each['count']:,}"}
+        for each in report["checks"]
+    ]
+    yield from _section(words, "checks", ("check", "count"), checks, right=(1,))
     columns = tuple(report["totals"][0]) if report["totals"] else ("programme",)
     right = tuple(range(1, len(columns)))
     yield from _section(words, "totals", columns, map(_total, report["totals"]), right=right)
@@ -42,10 +48,8 @@ def _story(report: dict[str, Any], words: dict[str, str]) -> Iterator[Flowable]:
     yield from _section(words, "rules", of_rules, map(_rule, report["rules"]))
     found = ("rule", "subject", "detail", "entries")
     yield from _section(words, "exceptions", found, report["exceptions"])
-    questions = [
-        {**each, "contracts": ", ".join(each["contracts"])} for each in report["questions"]
-    ]
     asked = ("question", "provider", "contracts", "count", "entries")
+    questions = (_question(each, speech) for each in report["questions"])
     yield from _section(words, "questions", asked, questions)
     yield from _section(words, "gaps", ("provider", "stream", "first", "last"), report["gaps"])
 
@@ -64,6 +68,12 @@ def _rule(rule: dict[str, Any]) -> dict[str, str]:
         "threshold": threshold,
         "source": rule["source"],
     }
+
+
+def _question(question: dict[str, Any], speech: Speech) -> dict[str, Any]:
+    kind = question["kind"]
+    told = {"kind": f"{speech.say(MEANINGS[kind])} ({kind})"}
+    return question | told | {"contracts": ", ".join(question["contracts"])}
 
 
 def _section(

@@ -10,16 +10,27 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import UNSET, convert
 
-from ledger.errors import LedgerError
+from ledger.errors import BadNote, CannotCheck, LedgerError
+from ledger.note import Checkpoint
 from meter.auditor.papers.csv_file import CsvWriter
-from meter.auditor.papers.log import WRONG_FORM, VerifiedLog
+from meter.auditor.papers.log import PROGRAM, WRONG_FORM, VerifiedLog
 from meter.auditor.papers.period import Period
-from meter.auditor.papers.sample import CERTAIN, Drawn, Method, Projection, Sample
+from meter.auditor.papers.sample import (
+    CERTAIN,
+    Drawn,
+    Method,
+    Projection,
+    Sample,
+    draw,
+    population,
+)
 from meter.auditor.papers.tables import Column, Row, Table
 from meter.auditor.papers.target import new_folder, write_text
 from meter.rules.entries import UsageAccepted
@@ -33,7 +44,9 @@ SHEET: Final = Table(
         Column("entry", "integer", "number of the entry"),
         Column("id", "text", "id of the record"),
         Column("provider", "text", "id of the provider"),
+        Column("provider_name", "text", "its newest name"),
         Column("enterprise", "text", "USCC"),
+        Column("enterprise_name", "text", "its newest name"),
         Column("contract", "text", "id of the contract"),
         Column("contract_no", "text", "number that its parties gave it"),
         Column("device", "text", "kind of device; none of a purchase"),
@@ -62,17 +75,40 @@ class BadSheet(LedgerError):  # noqa: N818 - the name says what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Of which log a sample was drawn, and how."""
+    """Of which log, as large as it was, a sample was drawn, and how."""
 
-    root: str
+    made_of: Checkpoint
     period: Period
     method: Method
     size: int
 
-    def check(self, log: VerifiedLog) -> None:
-        """Raise `BadSheet` where a log is not that of the sample."""
-        if log.root != self.root:
-            raise BadSheet(f"the sample is of the root {self.root}, and the log of {log.root}")
+    def drawn_again(self, log: VerifiedLog) -> Sample:
+        """Return the sample, from the entries that the log had then: it may have grown since.
+
+        Raises `CannotCheck` for a copy of before, and `BadSheet` for another log.
+        """
+        size, root = self.made_of.size, self.made_of.root
+        if size > log.size and self.made_of.origin == log.origin:
+            raise CannotCheck(
+                f"the sample was drawn from {size} entries, and this copy of the log has"
+                f" {log.size}: take a newer copy"
+            )
+        found = log.tree.root(min(size, log.size))
+        if found != root:
+            raise BadSheet(f"the sample is of the root {root.hex()}, and the log of {found.hex()}")
+        items = population(islice(log.entries(), size), self.period)
+        return draw(items, self.method, self.size, root.hex())
+
+    def about(self) -> dict[str, Any]:
+        """Return what a projection says of its sample's log."""
+        made_of = self.made_of
+        return {
+            "origin": made_of.origin,
+            "size": made_of.size,
+            "root": made_of.root.hex(),
+            "program": PROGRAM,
+            "period": str(self.period),
+        }
 
 
 def read_about(folder: Path) -> Asked:
@@ -81,10 +117,10 @@ def read_about(folder: Path) -> Asked:
     try:
         about = json.loads(path.read_text(encoding="utf-8"))
         period = Period() if about["period"] == "all" else Period.parse(about["period"])
-        return Asked(
-            str(about["root"]), period, convert(about["method"], Method), int(about["asked"])
-        )
-    except (OSError, *WRONG_FORM) as error:
+        root = bytes.fromhex(about["root"])
+        made_of = Checkpoint(str(about["origin"]), int(about["size"]), root)
+        return Asked(made_of, period, convert(about["method"], Method), int(about["asked"]))
+    except (OSError, BadNote, *WRONG_FORM) as error:
         raise BadSheet(f"{path} does not say how the sample was drawn: {error!r:.200}") from None
 
 
@@ -136,21 +172,24 @@ def read_audited(path: Path, sample: Sample) -> list[int]:
 
     Raises `BadSheet` where rows, book values or audited values are not as they must be.
     """
-    rows = list(_xlsx_rows(path) if path.suffix == ".xlsx" else _csv_rows(path))
-    entries = [_number(row, _ENTRY, n) for n, row in enumerate(rows, 2)]
-    if entries != [Decimal(each.item.number) for each in sample.drawn]:
-        raise BadSheet("its rows are not the records of this sample, in their order")
-    for n, (row, each) in enumerate(zip(rows, sample.drawn, strict=True), 2):
+    rows = enumerate(_xlsx_rows(path) if path.suffix == ".xlsx" else _csv_rows(path), 2)
+    by_entry = [(_number(row, _ENTRY, n), n, row) for n, row in rows]
+    by_entry.sort(key=itemgetter(0))  # a visit has its own order, say by provider
+    if [entry for entry, _, _ in by_entry] != [each.item.number for each in sample.drawn]:
+        raise BadSheet("its rows are not the records of this sample")
+    for (_, n, row), each in zip(by_entry, sample.drawn, strict=True):
         if _fen(row, _BOOK_VALUE, n) != each.item.value:
             raise BadSheet(f"row {n}: book_value is {format_money(each.item.value)} in the ledger")
-    return [_fen(row, _AUDITED, n) for n, row in enumerate(rows, 2)]
+    return [_fen(row, _AUDITED, n) for _, n, row in by_entry]
 
 
 def _row(drawn: Drawn, state: State) -> Row:
     entry, value = drawn.item.entry, drawn.item.value
     agreed = state.contracts[entry.contract].agreed
-    number = state.contracts[entry.contract].registered.contract_no
-    named = drawn.item.number, entry.id, entry.provider, agreed.enterprise, entry.contract, number
+    provider = entry.provider, state.providers[entry.provider].facts_at(state.size).name
+    enterprise = agreed.enterprise, state.enterprises[agreed.enterprise].facts.name
+    contract = entry.contract, agreed.contract_no
+    named = drawn.item.number, entry.id, *provider, *enterprise, *contract
     used: Row
     if isinstance(entry, UsageAccepted):
         run = None if entry.run is UNSET else entry.run

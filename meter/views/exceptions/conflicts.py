@@ -24,5 +24,8 @@ class Conflicts(Rule):
         for (provider, stream, seq), batch in self.state.batches.items():
             for each in msgspec.json.decode(batch.receipt)["results"]:
                 if each["status"] == "conflict":
-                    detail = f"{each['id']}, stream {stream}, batch {seq}"
-                    yield self.told(provider, detail, each["entry"], batch.entries.first)
+                    details = (
+                        f"{each['id']}, stream {stream}, batch {seq}",
+                        f"{each['id']}，上报流 {stream}，批次 {seq}",
+                    )
+                    yield self.told(provider, details, each["entry"], batch.entries.first)

@@ -34,4 +34,5 @@ class DoubleInvoices(Rule):
         for invoice_number, claims in sorted(by_invoice.items()):
             if len(claims) > 1:
                 names = ", ".join(name for _, name in claims)
-                yield self.told(names, f"invoice {invoice_number}", *(n for n, _ in claims))
+                details = f"invoice {invoice_number}", f"发票 {invoice_number}"
+                yield self.told(names, details, *(n for n, _ in claims))

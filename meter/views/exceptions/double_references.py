@@ -27,4 +27,5 @@ class DoubleReferences(Rule):
     def found(self) -> Iterable[AuditException]:
         for reference, claims in sorted(self._paid.items()):
             if len(claims) > 1:
-                yield self.told(", ".join(claims), f"reference {reference}", *claims.values())
+                details = f"reference {reference}", f"流水号 {reference}"
+                yield self.told(", ".join(claims), details, *claims.values())

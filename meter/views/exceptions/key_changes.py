@@ -16,14 +16,20 @@ class KeyChanges(EntryRule):
 
     def judge(self, number: int, entry: AnyEntry) -> AuditException | None:
         match entry:
-            case entries.KeyRegistered():
-                return self.told(entry.provider, f"key {entry.keyid} was registered", number)
-            case entries.KeyRevoked():
-                owner = self.state.keys[entry.keyid].registered.provider
-                return self.told(owner, f"key {entry.keyid} was revoked", number)
-            case entries.LogKeyAdded() | entries.LogKeyRetired():
-                return self.told("service", f"{entry.kind} {entry.vkey}", number)
-            case entries.ReceiptKeyAdded() | entries.ReceiptKeyRetired():
-                return self.told("service", f"{entry.kind} {entry.keyid}", number)
+            case entries.KeyRegistered(provider=owner, keyid=key):
+                details = f"key {key} was registered", f"登记密钥 {key}"
+            case entries.KeyRevoked(keyid=key):
+                owner = self.state.keys[key].registered.provider
+                details = f"key {key} was revoked", f"吊销密钥 {key}"
+            case entries.LogKeyAdded(vkey=key):
+                owner, details = "service", (f"log key {key} was added", f"启用日志密钥 {key}")
+            case entries.LogKeyRetired(vkey=key):
+                owner, details = "service", (f"log key {key} was retired", f"停用日志密钥 {key}")
+            case entries.ReceiptKeyAdded(keyid=key):
+                owner, details = "service", (f"receipt key {key} was added", f"启用回执密钥 {key}")
+            case entries.ReceiptKeyRetired(keyid=key):
+                owner = "service"
+                details = f"receipt key {key} was retired", f"停用回执密钥 {key}"
             case _:  # it names no key
                 return None
+        return self.told(owner, details, number)

@@ -17,6 +17,7 @@ class LateVoids(Rule):
     source = "judgement: as long as a record may be late by the shipped policies"
     source_zh = "本项目判断：与随附政策允许的迟报天数相同"
     unit = "days"
+    unit_zh = "天"
     default = 35
 
     def __init__(self, state: State, threshold: int | None = None) -> None:
@@ -30,8 +31,11 @@ class LateVoids(Rule):
         elif isinstance(entry, RecordVoided):
             days = (entry.at - self._taken.pop(entry.record)) // (DAY_SECONDS * MICROSECONDS)
             if days >= self.threshold:
-                detail = f"{entry.id}: after {days} days, {entry.reason}"
-                self._found.append(self.told(entry.contract, detail, entry.record, number))
+                details = (
+                    f"{entry.id}: after {days} days, {entry.reason}",
+                    f"{entry.id}：入账 {days} 天后，{entry.reason}",
+                )
+                self._found.append(self.told(entry.contract, details, entry.record, number))
 
     def found(self) -> Iterable[AuditException]:
         return self._found

@@ -16,5 +16,8 @@ class LateWindows(EntryRule):
     def judge(self, number: int, entry: AnyEntry) -> AuditException | None:
         if not isinstance(entry, LateWindowOpened):
             return None
-        detail = f"usage of {entry.starts} to {entry.ends}, taken before {entry.open_until}"
-        return self.told(entry.contract, detail, number)
+        details = (
+            f"usage of {entry.starts} to {entry.ends}, taken before {entry.open_until}",
+            f"{entry.starts} 至 {entry.ends} 的用量，{entry.open_until} 前接收",
+        )
+        return self.told(entry.contract, details, number)

@@ -17,6 +17,7 @@ class ManyContracts(Rule):
     source = "judgement: one need may have been split"
     source_zh = "本项目判断：同一需求可能被拆分"
     unit = "contracts"
+    unit_zh = "份合同"
     default = 10
 
     def __init__(self, state: State, threshold: int | None = None) -> None:
@@ -31,5 +32,8 @@ class ManyContracts(Rule):
     def found(self) -> Iterable[AuditException]:
         for (enterprise, programme, year), numbers in sorted(self._signed.items()):
             if len(numbers) >= self.threshold:
-                detail = f"{programme} {year}: {len(numbers)} contracts"
-                yield self.told(enterprise, detail, *numbers)
+                details = (
+                    f"{programme} {year}: {len(numbers)} contracts",
+                    f"{programme} {year} 年：{len(numbers)} 份合同",
+                )
+                yield self.told(enterprise, details, *numbers)

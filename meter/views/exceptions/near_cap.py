@@ -1,15 +1,16 @@
 """Coupons that come close to the cap."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from meter.rules.entries import AnyEntry, CouponAllotted, CouponIssued
-from meter.rules.state import State
+from meter.rules.state import CouponId, State
 from meter.values.units import format_money
 from meter.views.exceptions.rule import AuditException, Rule
 
 
 class NearCap(Rule):
-    """An enterprise that was granted nearly all that its cap of the year allows."""
+    """A firm that was granted nearly all that the cap of a year allows to all of its codes."""
 
     name = "near_cap"
     meaning = "granted in a year, nearly the cap"
@@ -17,20 +18,34 @@ class NearCap(Rule):
     source = "policy, section [cap]; the share is a judgement"
     source_zh = "政策 [cap] 一节；比例为本项目判断"
     unit = "percent"
+    unit_zh = "%"
     default = 95
 
     def __init__(self, state: State, threshold: int | None = None) -> None:
         super().__init__(state, threshold)
-        self._issues: dict[tuple[str, str, int], int] = {}
+        self._issues: dict[CouponId, int] = {}  # the last one to a firm
 
     def entry(self, number: int, entry: AnyEntry) -> None:
         if isinstance(entry, CouponIssued | CouponAllotted):
-            self._issues[entry.enterprise, entry.programme, entry.year] = number
+            self._issues[self._of_firm((entry.enterprise, entry.programme, entry.year))] = number
 
     def found(self) -> Iterable[AuditException]:
-        for coupon, fen in sorted(self.state.granted.items()):
+        granted: dict[CouponId, int] = defaultdict(int)
+        for coupon, fen in self.state.granted.items():
+            granted[self._of_firm(coupon)] += fen
+        for coupon, fen in sorted(granted.items()):
             enterprise, programme, year = coupon
-            cap = self.state.active[programme].cap
+            policy = self.state.policy_of(programme, year, self.state.size)
+            cap = None if policy is None else policy.cap
             if cap and coupon in self._issues and fen * 100 >= cap * self.threshold:
-                detail = f"{programme} {year}: {format_money(fen)} of {format_money(cap)}"
-                yield self.told(enterprise, detail, self._issues[coupon])
+                held, most = format_money(fen), format_money(cap)
+                details = (
+                    f"{programme} {year}: {held} of {most}",
+                    f"{programme} {year} 年：{held}，上限 {most}",
+                )
+                yield self.told(enterprise, details, self._issues[coupon])
+
+    def _of_firm(self, coupon: CouponId) -> CouponId:
+        """Return the coupon under the code of the firm's last successor."""
+        enterprise, programme, year = coupon
+        return self.state.last_successor(enterprise), programme, year

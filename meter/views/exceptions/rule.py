@@ -14,11 +14,12 @@ from meter.rules.state import State
 
 @dataclass(frozen=True, slots=True, order=True)
 class AuditException:
-    """What a rule found: about whom or what, and the entries that show it."""
+    """What a rule found: about whom or what, in English and Chinese, and what entries show it."""
 
     rule: str
     subject: str
     detail: str
+    detail_zh: str
     entries: tuple[int, ...]
 
 
@@ -34,6 +35,7 @@ class Rule(ABC):
     source: ClassVar[str]  # where the rule, or its threshold, comes from
     source_zh: ClassVar[str]
     unit: ClassVar[str] = ""
+    unit_zh: ClassVar[str] = ""
     default: ClassVar[int | None] = None
 
     def __init__(self, state: State, threshold: int | None = None) -> None:
@@ -49,9 +51,9 @@ class Rule(ABC):
     def found(self) -> Iterable[AuditException]:
         """Return what was found, once all entries are in."""
 
-    def told(self, subject: str, detail: str, *entries: int) -> AuditException:
-        """Return an exception of this rule."""
-        return AuditException(self.name, subject, detail, entries)
+    def told(self, subject: str, details: tuple[str, str], *entries: int) -> AuditException:
+        """Return an exception of this rule; its details are English and Chinese."""
+        return AuditException(self.name, subject, *details, entries)
 
 
 class EntryRule(Rule):

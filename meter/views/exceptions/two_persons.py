@@ -22,6 +22,7 @@ class TwoPersons(Rule):
     source = "judgement: a pair that decides alone for long is no check"
     source_zh = "本项目判断：长期由同一对人员决定即失去制衡"
     unit = "acts"
+    unit_zh = "次"
     default = 1
 
     def __init__(self, state: State, threshold: int | None = None) -> None:
@@ -40,5 +41,8 @@ class TwoPersons(Rule):
     def found(self) -> Iterable[AuditException]:
         for (maker, other), numbers in sorted(self._acts.items()):
             if len(numbers) >= self.threshold:
-                detail = f"{maker} proposed and {other} confirmed, {len(numbers)} times"
-                yield self.told(f"{maker}, {other}", detail, *numbers[:MAX_NAMED])
+                details = (
+                    f"{maker} proposed and {other} confirmed, {len(numbers)} times",
+                    f"{maker} 提出、{other} 确认，共 {len(numbers)} 次",
+                )
+                yield self.told(f"{maker}, {other}", details, *numbers[:MAX_NAMED])

@@ -32,4 +32,6 @@ class Withheld(Rule):
     def found(self) -> Iterable[AuditException]:
         for number, entry in self._held.items():
             cost = 0 if entry.withheld_cost is UNSET else entry.withheld_cost
-            yield self.told(entry.contract, f"{entry.id}: {format_money(cost)}", number)
+            shown = format_money(cost)
+            details = f"{entry.id}: {shown}", f"{entry.id}：{shown}"
+            yield self.told(entry.contract, details, number)

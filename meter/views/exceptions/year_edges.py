@@ -16,6 +16,7 @@ class YearEdges(EntryRule):
     source = "judgement: a coupon belongs to the year of the use"
     source_zh = "本项目判断：券归属于使用年度"
     unit = "days"
+    unit_zh = "天"
     default = 7
 
     def judge(self, number: int, entry: AnyEntry) -> AuditException | None:
@@ -27,4 +28,5 @@ class YearEdges(EntryRule):
         is_near = year_of(start - edge) != year_of(start) or year_of(end + edge) != year_of(start)
         if late < self.threshold or not is_near:
             return None
-        return self.told(entry.contract, f"{entry.id}: {late} days after its end", number)
+        details = f"{entry.id}: {late} days after its end", f"{entry.id}：结束 {late} 天后入账"
+        return self.told(entry.contract, details, number)
