@@ -4,11 +4,12 @@ Where another look is meant, remove that file: the test that fails then writes i
 """
 
 import io
+import re
 from pathlib import Path
 
 import pypdf
 
-from meter.auditor.papers.pdf import draw, table_of
+from meter.auditor.papers.pdf import ROWS_OF_PART, draw, tables_of
 from meter.auditor.papers.report import FIGURES
 from meter.auditor.papers.report_pdf import picture
 
@@ -65,8 +66,9 @@ def test_a_report_is_drawn_as_it_was_looked_at():
 
 
 def test_each_cell_of_a_table_begins_at_the_top_of_its_row():
-    rows = [["short", "topmost " * 9], ["highest " * 9, "brief"]]
-    page = pypdf.PdfReader(io.BytesIO(draw([table_of(rows, [], [80, 80])], **NAMES))).pages[0]
+    head, rows = ["short", "topmost " * 9], [["highest " * 9, "brief"]]
+    drawn = draw(tables_of(head, rows, [], [80, 80]), **NAMES)
+    page = pypdf.PdfReader(io.BytesIO(drawn)).pages[0]
     tops: dict[str, float] = {}
 
     def note(text: str, box: list[float], line: list[float], *_: object) -> None:
@@ -75,6 +77,18 @@ def test_each_cell_of_a_table_begins_at_the_top_of_its_row():
 
     page.extract_text(visitor_text=note)
     assert tops["short"] == tops["topmost"] > tops["highest"] == tops["brief"] > tops["foot"]
+
+
+def test_a_long_table_has_each_row_once_and_a_head_on_each_page():
+    count = 2 * ROWS_OF_PART + 1
+    parts = list(tables_of(["head"], ([f"row{n}."] for n in range(count)), [0]))
+    assert len(parts) == 3
+    pages = [
+        page.extract_text() for page in pypdf.PdfReader(io.BytesIO(draw(parts, **NAMES))).pages
+    ]
+    assert re.findall(r"row(\d+)\.", "".join(pages)) == [str(number) for number in range(count)]
+    assert all("head" in page for page in pages)
+    assert len(pages) > 10
 
 
 def test_a_question_is_told_in_the_reports_language():

@@ -5,7 +5,8 @@ file: readers bring STSong-Light (ISO 32000-1, section 9.7.5.2).
 """
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
@@ -19,6 +20,7 @@ from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Table, Ta
 
 _FONT: Final = "STSong-Light"
 _MARGIN: Final = 18 * mm
+ROWS_OF_PART: Final = 400
 pdfmetrics.registerFont(UnicodeCIDFont(_FONT))  # a paragraph measures its text when it is made
 TEXT: Final = ParagraphStyle("text", fontName=_FONT, fontSize=9, leading=13, wordWrap="CJK")
 _CELL: Final = ParagraphStyle("cell", parent=TEXT, fontSize=7.5, leading=10)
@@ -62,16 +64,25 @@ def draw(
     return file.getvalue()
 
 
-def table_of(
-    rows: Iterable[Sequence[str]], right: Sequence[int], widths: Sequence[float] | None = None
-) -> Table:
-    """Return a table whose first row is its head; columns `right` hold figures."""
-    cells = [
-        [_cell(text, is_right=place in right) for place, text in enumerate(row)] for row in rows
-    ]
-    table = Table(cells, colWidths=widths, repeatRows=1, hAlign="LEFT")
-    table.setStyle(_LINES)
-    return table
+def tables_of(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Sequence[int],
+    widths: Sequence[float] | None = None,
+) -> Iterator[Table]:
+    """Yield the parts of a table, each with its head; columns `right` hold figures.
+
+    Each page costs as much as its table is long, so one long table would cost the square of that.
+    """
+    left = iter(rows)
+    while part := list(islice(left, ROWS_OF_PART)):
+        cells = [
+            [_cell(text, is_right=place in right) for place, text in enumerate(row)]
+            for row in (head, *part)
+        ]
+        table = Table(cells, colWidths=widths, repeatRows=1, hAlign="LEFT")
+        table.setStyle(_LINES)
+        yield table
 
 
 def _cell(text: str, *, is_right: bool) -> Paragraph:

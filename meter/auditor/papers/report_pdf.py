@@ -8,7 +8,7 @@ from xml.sax.saxutils import escape
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Paragraph, Spacer
 
-from meter.auditor.papers.pdf import HEADING, TEXT, TITLE, draw, table_of
+from meter.auditor.papers.pdf import HEADING, TEXT, TITLE, draw, tables_of
 from meter.auditor.papers.report_words import WORDS
 from meter.languages import Speech
 from meter.views.flags import MEANINGS
@@ -89,7 +89,7 @@ def _section(
     if not cells:
         yield Paragraph(escape(words["none"]), TEXT)
         return
-    yield table_of([[words[name] for name in columns], *cells], right)
+    yield from tables_of([words[name] for name in columns], cells, right)
     yield Spacer(1, 2 * mm)
 
 

@@ -9,7 +9,7 @@ from reportlab.lib.pagesizes import A4, landscape
 from reportlab.lib.units import mm
 from reportlab.platypus import Flowable, Paragraph, Spacer
 
-from meter.auditor.papers.pdf import HEADING, TEXT, TITLE, draw, table_of
+from meter.auditor.papers.pdf import HEADING, TEXT, TITLE, draw, tables_of
 from meter.auditor.papers.statement_words import WORDS, Language
 from meter.views.statement import FIGURES
 
@@ -55,32 +55,32 @@ def _story(paper: Plain, words: dict[str, str]) -> Iterator[Flowable]:
     names = [words[name] for name in figures]
     yield Paragraph(escape(words["totals"]), HEADING)
     widths = [_FIGURE] * len(figures)
-    yield table_of([names, _texts(made["totals"], figures)], range(len(figures)), widths)
+    yield from tables_of(names, [_texts(made["totals"], figures)], range(len(figures)), widths)
     yield Paragraph(escape(words["amounts"]), HEADING)
-    yield _amounts(made, figures, words)
+    yield from _amounts(made, figures, words)
     yield Paragraph(escape(words["lines"]), HEADING)
-    yield _lines(made, figures, words)
+    yield from _lines(made, figures, words)
     yield Spacer(1, 2 * mm)
 
 
-def _amounts(made: Plain, figures: Sequence[str], words: dict[str, str]) -> Flowable:
+def _amounts(made: Plain, figures: Sequence[str], words: dict[str, str]) -> Iterator[Flowable]:
     head = [words[name] for name in ("item", "service", "correction", *figures, "entries")]
-    rows = [
+    rows = (
         [
             *(amount["contract"], amount["service"], words["yes"] if amount["correction"] else ""),
             *_texts(amount["figures"], figures),
             str(sum(last - first + 1 for first, last in amount["entries"])),
         ]
         for amount in made["amounts"]
-    ]
+    )
     widths = [_NAME, _TIME, _SHORT, *[_FIGURE] * len(figures), _SHORT]
-    return table_of([head, *rows], range(3, 4 + len(figures)), widths)
+    return tables_of(head, rows, range(3, 4 + len(figures)), widths)
 
 
-def _lines(made: Plain, figures: Sequence[str], words: dict[str, str]) -> Flowable:
+def _lines(made: Plain, figures: Sequence[str], words: dict[str, str]) -> Iterator[Flowable]:
     named = "entry", "at", "kind", "id", "item", "service", "correction"
     head = [words[name] for name in (*named, *figures)]
-    rows = [
+    rows = (
         [
             *(
                 str(line["entry"]),
@@ -94,7 +94,7 @@ def _lines(made: Plain, figures: Sequence[str], words: dict[str, str]) -> Flowab
             *_texts(line["figures"], figures),
         ]
         for line in made["lines"]
-    ]
+    )
     # What the narrow columns leave is shared: the figures first, up to their width.
     narrow = [_SHORT * 0.8, _SHORT, _SHORT * 1.2, _SHORT]
     left = _WIDTH - sum(narrow)
@@ -102,7 +102,7 @@ def _lines(made: Plain, figures: Sequence[str], words: dict[str, str]) -> Flowab
     wide = (left - figure * len(figures)) / 3
     entry, kind, service, correction = narrow
     widths = [entry, wide, kind, wide, wide, service, correction, *[figure] * len(figures)]
-    return table_of([head, *rows], range(7, 7 + len(figures)), widths)
+    return tables_of(head, rows, range(7, 7 + len(figures)), widths)
 
 
 def _figures_of(made: Plain) -> list[str]:
