@@ -27,6 +27,10 @@ def last(books: Books) -> int:
     return len(books.entries) - 1
 
 
+def last_of(books: Books, kind: str) -> int:
+    return max(number for number, each in enumerate(books.entries) if each.kind == kind)
+
+
 @pytest.fixture
 def books() -> Books:
     """Books with the contract A, of four devices, and a coupon of 1,000.00."""
@@ -272,6 +276,39 @@ def test_one_reference_of_the_bank_for_two_claims_is_found_and_for_one_twice_is_
     books.ask(commands.PayClaim, claim="B", bank_reference="S", paid_on="2026-01-07")
     expected = [("A, C", "reference R", (paid["A"], paid["C"]))]
     assert found(books, "double_reference") == expected
+
+
+def test_a_month_that_was_closed_with_gaps_is_found_with_who_answers():
+    office = Office("2025-03-02T12:00:00+08:00")
+    office.activate(PATIENT)
+    office.provider()
+    office.key()
+    office.enterprise()
+    office.contract("A")
+    office.post([], seq=1)
+    office.at("2025-04-02T12:00:00+08:00")
+    office.post([], seq=3)
+    office.close_month("2025-03", waiver="checker")
+    number = last_of(office, "month_closing")
+    assert found(office, "waived_gaps") == [
+        ("2025-03", "gaps: 1; checker answers: the stream was replaced", (number,))
+    ]
+    office.post([], seq=2)
+    office.at("2025-05-02T12:00:00+08:00")
+    office.close_month("2025-04")
+    assert len(found(office, "waived_gaps")) == 1
+
+
+def test_a_dispute_is_found_until_it_is_decided(books):
+    records = {name: use(books, name) for name in ("a", "b", "c")}
+    disputes = {name: books.dispute(name) for name in records}
+    told = [
+        ("A", f"{name} of pcl: it never ran", (records[name], disputes[name])) for name in "abc"
+    ]
+    assert found(books, "open_dispute") == told
+    books.dismiss("a")
+    books.void("b")
+    assert found(books, "open_dispute") == told[2:]
 
 
 # All rules

@@ -18,8 +18,10 @@ from meter.views.exceptions.late_voids import LateVoids
 from meter.views.exceptions.late_windows import LateWindows
 from meter.views.exceptions.many_contracts import ManyContracts
 from meter.views.exceptions.near_cap import NearCap
+from meter.views.exceptions.open_disputes import OpenDisputes
 from meter.views.exceptions.rule import AuditException, Rule
 from meter.views.exceptions.two_persons import TwoPersons
+from meter.views.exceptions.waived_gaps import WaivedGaps
 from meter.views.exceptions.withheld import Withheld
 from meter.views.exceptions.year_edges import YearEdges
 
@@ -27,7 +29,7 @@ RULES: Final[tuple[type[Rule], ...]] = (
     *(Withheld, LateWindows, LateVoids, YearEdges, Conflicts),
     *(KeyChanges, TwoPersons),
     *(NearCap, ManyContracts, HighPrices, DoubleInvoices),
-    DoubleReferences,
+    *(DoubleReferences, WaivedGaps, OpenDisputes),
 )
 BY_NAME: Final[Mapping[str, type[Rule]]] = {rule.name: rule for rule in RULES}
 
