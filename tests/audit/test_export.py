@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from meter.auditor.papers import export as papers
+from meter.auditor.papers import tables
 from meter.auditor.papers.books import Beancount
 from meter.auditor.papers.export import FORMATS
 from meter.auditor.papers.log import verified
@@ -319,6 +320,19 @@ def as_read(form: str, text: str) -> Any:
             return text
         case _:
             return round(float(text), 4)
+
+
+def test_a_workbook_says_where_a_text_is_too_long_for_a_cell(tmp_path):
+    openpyxl, writing = (
+        pytest.importorskip(name) for name in ("openpyxl", "meter.auditor.papers.xlsx_file")
+    )
+    one = tables.table("one", "", *((name, "text", "") for name in ("whole", "long", "wide")))
+    writer = writing.XlsxWriter(tmp_path / "a.xlsx", [one], "about")
+    writer.row(one, ("a" * 32_767, "a" * 32_768, "𠀀" * 16_384))
+    writer.close()
+    _, found = openpyxl.load_workbook(tmp_path / "a.xlsx")["one"].iter_rows(values_only=True)
+    end = "letters, and a cell holds 32767: CSV and Parquet have them"
+    assert found == ("a" * 32_767, f"32768 {end}", f"16384 {end}")
 
 
 def test_a_workbook_says_where_a_table_is_too_long(writer, log, tmp_path, monkeypatch):

@@ -185,7 +185,7 @@ COUPONS: Final = table(
 )
 CLAIMS: Final = table(
     "claims",
-    "the steps of claims that move money",
+    "approvals of claims and what followed them; a recovery is among the movements alone",
     _NUMBER,
     _AT,
     ("kind", "text", "approval, claim_revocation, order, payment, payment_return"),

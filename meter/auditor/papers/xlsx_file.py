@@ -16,7 +16,7 @@ from meter.auditor.papers.tables import Form, Row, Table, Value
 from meter.values.units import SHANGHAI_OFFSET_SECONDS, hours_of
 
 _MAX_ROWS: Final = 1_048_575  # below the heading; a limit of the format
-_MAX_TEXT: Final = 32_767  # characters of a cell, another one
+MAX_LETTERS: Final = 32_767  # of a cell; the same
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - a sheet knows no zone
 _MADE: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - always the same
 _FORMATS: Final[dict[Form, str]] = {
@@ -76,7 +76,7 @@ class XlsxWriter:
         if value is None:
             return
         if isinstance(value, str):
-            sheet.write_string(*cell, _text(value))
+            sheet.write_string(*cell, value if _fits(value) else _too_long(value))
         elif form == "moment":
             local = _EPOCH + timedelta(seconds=SHANGHAI_OFFSET_SECONDS, microseconds=value)
             sheet.write_datetime(*cell, local, self._formats[form])
@@ -84,10 +84,14 @@ class XlsxWriter:
             sheet.write_number(*cell, _number(form, value), self._formats.get(form))
 
 
-def _text(value: str) -> str:
-    """Return a text as a cell holds it; a part of it would pass for the whole."""
-    count = len(value)
-    return value if count <= _MAX_TEXT else f"{count} characters, which no cell holds: see the CSV"
+def _fits(text: str) -> bool:
+    """Return whether a cell holds a text: it counts in UTF-16."""
+    return len(text) <= MAX_LETTERS // 2 or len(text.encode("utf-16-le")) // 2 <= MAX_LETTERS
+
+
+def _too_long(text: str) -> str:
+    """Return what stands for a text that its cell would cut without a word."""
+    return f"{len(text)} letters, and a cell holds {MAX_LETTERS}: CSV and Parquet have them"
 
 
 def _number(form: Form, value: int) -> float:
