@@ -377,6 +377,7 @@ def test_a_sheet_whose_book_value_was_changed_is_refused(writer, log, folder, tm
         ("1e999999999999", "audited_value is no number: '1e999999999999'"),
         ("1e-999999999999", "audited_value is no number: '1e-999999999999'"),
         ("1.005", "audited_value has more than two decimals"),
+        ("-0.01", "audited_value is below zero"),
     ],
 )
 def test_a_value_that_was_not_filled_in_is_refused(folder, tmp_path, value, said):

@@ -10,9 +10,9 @@ r"""The report of an audit: what was verified, by whom, with which result, and w
      "exceptions":[{"rule":…,"subject":…,"detail":…,"entries":[41]}],
      "questions":[…],"gaps":[…]}
 
-All of it is of the log, and nothing of the copy that was read, not how many files that has, nor
-which of them no log needs: but the checkpoint has the cosignatures that the copy's has. So each
-copy of the same size tells whether a report is the log's.
+All of it is of the log, and of the copy that was read only who had cosigned its checkpoint: not how
+many files it has, nor which of them no log needs. So a report is checked against any copy of that
+size.
 
 `report.pdf` shows the same, and is made from the payload alone: the same payload, the same bytes.
 So a report can be checked against its own picture, and against the log.

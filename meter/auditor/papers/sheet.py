@@ -225,6 +225,8 @@ def _fen(row: dict[str, str], column: str, number: int) -> int:
     fen = _number(row, column, number) * 100
     if fen != int(fen):
         raise BadSheet(f"row {number}: {column} has more than two decimals")
+    if fen < 0:
+        raise BadSheet(f"row {number}: {column} is below zero")
     return int(fen)
 
 
