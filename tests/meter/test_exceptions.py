@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from meter.rules import commands
+from meter.values.policy import shipped_text
 from meter.values.units import parse_instant
 from meter.views.exceptions.table import BY_NAME, RULES, exceptions, rules_with
 from tests.books import ALPHA, BETA, DEVICE, Books, lifted, opened, record, void
@@ -147,6 +148,18 @@ def test_a_year_has_the_cap_of_its_own_policy():
     assert found(books, "near_cap") == near
     books.activate(lifted(version="v2", starts="2026-01-01", ends="2027-01-01", cap="1000.00"))
     assert found(books, "near_cap") == near
+
+
+def test_awards_near_the_cap_of_a_year_are_found():
+    books = opened(lifted(), "2025-03-02T12:00:00+08:00")
+    for programme in ("hardware", "open-source"):
+        books.activate(shipped_text(programme, "2024-12"))
+        books.budget(2025, "9000000.00", programme=programme)
+    books.award("A", "hardware", "2000000.00")
+    books.award("O", "open-source", "1000000.00")  # its cap is not one of a year
+    assert found(books, "near_cap") == []
+    last = books.award("B", "hardware", "900000.00")
+    assert found(books, "near_cap") == [(ALPHA, "hardware 2025: 2900000.00 of 3000000.00", (last,))]
 
 
 def test_all_codes_of_a_firm_have_one_cap():

@@ -1,12 +1,15 @@
-"""Coupons that come close to the cap."""
+"""Grants that come close to the cap of a year, by coupons or awards."""
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Final
 
-from meter.rules.entries import AnyEntry, CouponAllotted, CouponIssued
+from meter.rules.entries import AnyEntry, AwardMade, CouponAllotted, CouponIssued
 from meter.rules.state import CouponId, State
 from meter.values.units import format_money
 from meter.views.exceptions.rule import AuditException, Rule
+
+_OF_A_YEAR: Final = "applicant-year"  # other caps are for a firm's whole time, or for a project
 
 
 class NearCap(Rule):
@@ -23,10 +26,10 @@ class NearCap(Rule):
 
     def __init__(self, state: State, threshold: int | None = None) -> None:
         super().__init__(state, threshold)
-        self._issues: dict[CouponId, int] = {}  # the last one to a firm
+        self._issues: dict[CouponId, int] = {}  # the last issue or award to a firm
 
     def entry(self, number: int, entry: AnyEntry) -> None:
-        if isinstance(entry, CouponIssued | CouponAllotted):
+        if isinstance(entry, CouponIssued | CouponAllotted | AwardMade):
             self._issues[self._of_firm((entry.enterprise, entry.programme, entry.year))] = number
 
     def found(self) -> Iterable[AuditException]:
@@ -36,7 +39,7 @@ class NearCap(Rule):
         for coupon, fen in sorted(granted.items()):
             enterprise, programme, year = coupon
             policy = self.state.policy_of(programme, year, self.state.size)
-            cap = None if policy is None else policy.cap
+            cap = None if policy is None or policy.cap_per != _OF_A_YEAR else policy.cap
             if cap and coupon in self._issues and fen * 100 >= cap * self.threshold:
                 held, most = format_money(fen), format_money(cap)
                 details = (
