@@ -67,6 +67,20 @@ def test_what_is_withheld_is_found_until_it_is_released_or_voided(books):
     assert found(books, "withheld") == [("A", "c: 22.50", (entries[2],))]
 
 
+def test_what_is_withheld_costs_what_it_does_by_the_terms_of_now(books):
+    entries = [use(books, id_, devices=5) for id_ in ("a", "b")]
+    books.supplement("2025-03-02", prices={DEVICE: "6.00"})  # after the use
+    assert found(books, "withheld")[0] == ("A", "a: 4.50", (entries[0],))
+    books.correct(prices={DEVICE: "9.00"})
+    assert found(books, "withheld") == [
+        ("A", "a: 9.00", (entries[0],)),
+        ("A", "b: 45.00", (entries[1],)),
+    ]
+    contract = books.state.contracts["A"]
+    withheld = sum(share.withheld for share in contract.shares.values())
+    assert withheld == 5_400 * contract.terms.denominator
+
+
 def test_a_late_window_is_found(books):
     number = books.late_window("2025-01-05", "2025-01-20", "2025-04-01")
     detail = "usage of 2025-01-05 to 2025-01-20, taken before 2025-04-01"

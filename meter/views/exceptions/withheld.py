@@ -4,7 +4,9 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
+from meter.rules.contract_terms import step_of
 from meter.rules.entries import AnyEntry, RecordReleased, RecordVoided, UsageAccepted
+from meter.rules.rating import cost
 from meter.rules.state import State
 from meter.values.units import format_money
 from meter.views.exceptions.rule import AuditException, Rule
@@ -31,7 +33,19 @@ class Withheld(Rule):
 
     def found(self) -> Iterable[AuditException]:
         for number, entry in self._held.items():
-            cost = 0 if entry.withheld_cost is UNSET else entry.withheld_cost
-            shown = format_money(cost)
+            shown = format_money(self._cost(number, entry))
             details = f"{entry.id}: {shown}", f"{entry.id}：{shown}"
             yield self.told(entry.contract, details, number)
+
+    def _cost(self, number: int, entry: UsageAccepted) -> int:
+        """Return the fen that are withheld now: an amendment may have changed the price since."""
+        contract = self.state.contracts[entry.contract]
+        if entry.withheld is UNSET or entry.withheld_cost is UNSET:
+            return 0
+        if all(amended < number for amended, _ in contract.amendments):
+            return entry.withheld_cost
+        numerator = sum(
+            device_time * step_of(contract.steps, day).price_on(entry.device, day)
+            for day, device_time in entry.withheld
+        )
+        return cost(numerator, contract.terms.denominator)
