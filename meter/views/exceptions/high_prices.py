@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from statistics import median_high
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import UNSET
 
@@ -15,6 +15,7 @@ from meter.values.units import format_price
 from meter.views.exceptions.rule import AuditException, Rule
 
 MIN_CONTRACTS = 3  # with fewer there is no middle
+_PER_ZH: Final[dict[Per, str]] = {"hour": "时", "day": "日", "month": "月"}
 
 
 class _Price(NamedTuple):
@@ -53,9 +54,6 @@ class HighPrices(Rule):
                     shown = format_price(price.amount), format_price(middle)
                     details = _details(device, per, *shown)
                     yield self.told(price.contract, details, *price.entries)
-
-
-_PER_ZH = {"hour": "时", "day": "日", "month": "月"}
 
 
 def _details(device: str, per: Per, price: str, middle: str) -> tuple[str, str]:
