@@ -25,9 +25,11 @@ KIND_WORDS: Final[Mapping[Kind, str]] = {
 }
 _ALARMS: Final[Mapping[str, str]] = {
     "on": worded("ALARM {kind}, {incident}: {told}"),
-    "acknowledged": worded("acknowledged: {kind}, {incident}: {told}: {reason}"),
     "off": worded("over: {kind}, {incident}: {told}"),
 }
+# Of an incident that somebody looks after; it is on again after a restart.
+_ACKNOWLEDGED: Final = worded("acknowledged: {kind}, {incident}: {told}: {reason}")
+_OVER: Final = worded("over: {kind}, {incident}: {told}: {reason}")
 _NOT_TAKEN: Final = {
     "notice_failed": worded("a message was not taken, and is sent again: {told}"),
     "notice_lost": worded("a message was not taken, and is given up: {told}"),
@@ -40,10 +42,11 @@ def line_of(report: Mapping[str, Any], speech: Speech) -> str:
     match report:
         case {"alarm": kind, "incident": incident, "state": state}:
             facts = {"kind": _kind(kind, speech), "incident": incident, "told": told}
-            reason = report.get("reason", "")
-            if state == "on" and reason:  # as after a restart
-                state = "acknowledged"
-            text = speech.say(_ALARMS[state], reason=reason, **facts)
+            if "reason" in report:
+                words = _OVER if state == "off" else _ACKNOWLEDGED
+                text = speech.say(words, reason=report["reason"], **facts)
+            else:
+                text = speech.say(_ALARMS[state], **facts)
         case {"event": "question"}:
             text = speech.say("question: {told}", told=told)
         case {"event": "failed"}:

@@ -110,8 +110,9 @@ def test_each_kind_of_alarm_has_its_word_and_each_state_its_own_line():
     ]
     told = f"静默 (silence)，inc-1：自 {at} 起没有新检查点"
     assert lines == [f"{at} 警报 {told}", f"{at} 已确认 {told}：停机", f"{at} 解除 {told}"]
-    again = line_of(alarm | {"state": "on", "reason": "停机"}, speech)
-    assert again == lines[1]
+    looked_after = alarm | {"reason": "停机"}
+    assert line_of(looked_after | {"state": "on"}, speech) == lines[1]
+    assert line_of(looked_after | {"state": "off"}, speech) == f"{lines[2]}：停机"
     line = line_of(alarm | {"state": "on"}, Speech("en"))
     assert line == f"{at} ALARM silence, inc-1: no new checkpoint since {at}"
 
