@@ -24,7 +24,7 @@ from meter.auditor.papers.books import Beancount
 from meter.auditor.papers.export import FORMATS
 from meter.auditor.papers.log import verified
 from meter.auditor.papers.period import Period
-from meter.auditor.papers.tables import CLAIMS, TABLES, Column, Table
+from meter.auditor.papers.tables import CLAIMS, TABLES
 from meter.values.units import format_moment, format_money, parse_instant
 from tests.commands import good, kashi
 from tests.programs import program
@@ -345,19 +345,6 @@ def test_a_workbook_says_where_a_table_is_too_long(writer, log, tmp_path, monkey
         in result.stderr
     )
     assert not (tmp_path / "long").exists()
-
-
-def test_a_workbook_cuts_no_text_short(tmp_path):
-    openpyxl = pytest.importorskip("openpyxl")
-    xlsx_file = pytest.importorskip("meter.auditor.papers.xlsx_file")
-    one = Table("one", "texts", (Column("json", "text", "a text"),))
-    writer = xlsx_file.XlsxWriter(tmp_path / "book.xlsx", [one], "{}")
-    for count in (32_767, 32_768):
-        writer.row(one, ("{" * count,))
-    writer.close()
-    _, whole, longer = openpyxl.load_workbook(tmp_path / "book.xlsx")["one"].iter_rows()
-    assert whole[0].value == "{" * 32_767
-    assert longer[0].value == "32768 characters, which no cell holds: see the CSV"
 
 
 # Books
