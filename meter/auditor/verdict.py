@@ -294,7 +294,8 @@ def _verify_folder(
         if found is None:
             cores = _cores()
             alone = cores == 1
-            make = make_audit or partial(Audit, read=FolderReader(folder, grows=True).entries)
+            read = partial(_tile_again, _entries_of(folder, note, signer))
+            make = make_audit or partial(Audit, read=read)
             audit = make(with_sums=alone, processes=cores)
             report = verified(audit, () if alone else judges_beside(cores), cores)
         else:
@@ -307,6 +308,14 @@ def _verify_folder(
     # The audit of a bad ledger may have seen what was never signed.
     gaps, questions = (audit.gaps(), audit.questions()) if report.ok else ([], [])
     return Verdict(report, len(stored), findings, gaps, questions, note)
+
+
+def _tile_again(source: FolderEntries, tile: Tile) -> list[bytes]:
+    """Return the entries of a tile that were read before, though its file may end within the next.
+
+    Raises `LedgerError`.
+    """
+    return list(source.entries(tile.first, tile.first + tile.width))
 
 
 def _entries_of(folder: Path, note: bytes, signer: Verifier) -> FolderEntries:
