@@ -17,7 +17,7 @@ from meter.publish.webhooks import Outcome
 from meter.service import monitor_notices
 from meter.service.monitor_notices import MAX_WAITING, Notices, Target, sending
 from tests.alerts import receiving
-from tests.meter.test_alert_mail import Inbox, free_port
+from tests.meter.alerts.test_mail import Inbox, free_port
 from tests.sites import NOON
 
 HOOK = Target("webhook", "https://hooks.example/a")

@@ -1,27 +1,17 @@
 """A database that is rolled forward from a backup sends again what was sent after it."""
 
-import pytest
-
-from meter.publish import alerts as sender
 from meter.service.backup import back_up, restore
 from meter.service.recover import recover
-from tests.alerts import receiving, wanting
+from tests.alerts import wanting
 from tests.books import ALPHA, DEVICE, record
 from tests.services import HOUR, Clock, address_of, ask, contract_body, serving, until
 
 MESSAGES = "SELECT id, target, kind, body, made_at FROM meter.alert ORDER BY id"
 
 
-@pytest.fixture
-async def receiver(tmp_path):
-    async with receiving(tmp_path) as receiver:
-        yield receiver
-
-
 async def test_what_a_recovery_sends_again_has_the_ids_and_bodies_that_it_had(
-    database, spare, tmp_path, receiver, monkeypatch
+    database, spare, tmp_path, receiver
 ):
-    monkeypatch.setattr(sender, "POLL_SECONDS", 0.02)
     files = {"alerts.toml": f'ca_file = "{receiver.ca}"\n[webhooks]\nhosts = ["127.0.0.1"]\n'}
     clock = Clock("2025-03-01T12:00:00+08:00")
 

@@ -4,22 +4,9 @@ import re
 
 import pytest
 
-from meter.publish import alerts as sender
-from tests.alerts import receiving
 from tests.books import ALPHA, BETA, record
 from tests.people import sign_in
 from tests.services import HOUR, Clock, ask, serving, until
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch):
-    monkeypatch.setattr(sender, "POLL_SECONDS", 0.02)
-
-
-@pytest.fixture
-async def receiver(tmp_path):
-    async with receiving(tmp_path) as receiver:
-        yield receiver
 
 
 @pytest.fixture

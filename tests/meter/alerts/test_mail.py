@@ -10,7 +10,6 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from meter.host.alerts_file import BadAlertsFile, read_sending
-from meter.publish import alerts as sender
 from meter.publish.mail import letter
 from meter.publish.mail_words import SUBJECT, TEXT
 from meter.tables.alerts import Due, Target
@@ -49,11 +48,6 @@ def inbox():
     box.port = server.port
     yield box
     server.stop()
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch):
-    monkeypatch.setattr(sender, "POLL_SECONDS", 0.02)
 
 
 MAIL = (

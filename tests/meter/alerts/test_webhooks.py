@@ -23,17 +23,6 @@ from tests.programs import program
 from tests.services import HOUR, Clock, ask, authorization, serving, until
 
 
-@pytest.fixture(autouse=True)
-def often(monkeypatch):
-    monkeypatch.setattr(sender, "POLL_SECONDS", 0.02)
-
-
-@pytest.fixture
-async def receiver(tmp_path):
-    async with receiving(tmp_path) as receiver:
-        yield receiver
-
-
 @pytest.fixture
 async def clock():
     return Clock("2025-03-01T12:00:00+08:00")

@@ -7,9 +7,7 @@ import pytest
 from meter.api.app import ROUTES
 from meter.host.data_folder import DATABASE_VARIABLE
 from meter.host.tokens import Identity
-from meter.publish import alerts as sender
 from meter.service import admin
-from tests.alerts import receiving
 from tests.books import ALPHA, BETA
 from tests.described import Described
 from tests.services import Clock, ask, serving, until
@@ -18,17 +16,6 @@ TOLD = Described(ROUTES)
 TARGETS = "/v1/alerts/targets"
 TEST, TURN = f"{TARGETS}/{{target}}/test", f"{TARGETS}/{{target}}/turn"
 REPLAY = "/v1/alerts/{alert}/replay"
-
-
-@pytest.fixture(autouse=True)
-def often(monkeypatch):
-    monkeypatch.setattr(sender, "POLL_SECONDS", 0.02)
-
-
-@pytest.fixture
-async def receiver(tmp_path):
-    async with receiving(tmp_path) as receiver:
-        yield receiver
 
 
 @pytest.fixture
