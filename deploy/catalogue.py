@@ -36,11 +36,14 @@ _HEADER: Final = (
 )
 REPOSITORY: Final = Path(__file__).parents[1]
 
-# Whose texts are told: all that a verification, a monitor, a receipt or a paper can say.
+# Whose texts are told: all that a verification, a monitor, a receipt or a paper can say, and the
+# details of problems that pages show.
 _FILES: Final = (
     *("ledger/*.py", "meter/auditor/**/*.py", "meter/rules/**/*.py", "meter/views/**/*.py"),
     *("meter/wire/*.py", "meter/cli/common.py", "meter/cli/audit.py", "meter/cli/auditor.py"),
-    "meter/cli/help.py",
+    *("meter/cli/help.py", "meter/values/*.py", "meter/tables/*.py", "meter/http/*.py"),
+    *("meter/host/destinations.py", "meter/host/sign_in.py", "meter/host/tokens.py"),
+    *("meter/host/turns.py", "meter/api/*.py", "meter/console/*.py"),
 )
 _OF_SERVICES: Final = {"ledger/publish.py", "ledger/store.py", "ledger/witnessing.py"}
 # A call, and which of its arguments is a text.
@@ -51,10 +54,13 @@ _CALLS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("CannotCheck", "CutBundle", "CutFile", "Diverged", "Inconsistent"), 0),
     **dict.fromkeys(("MissingFile", "NoCheckpoint", "NotCanonical", "NotSigned"), 0),
     **dict.fromkeys(("NotWitnessed", "OtherKey", "OtherRoot", "TooManyRows", "WeakKey"), 0),
-    **dict.fromkeys(("ClientError", "Finding", "Judgement", "Unproved", "Violation"), 1),
+    **dict.fromkeys(("ClientError", "Finding", "Judgement", "Problem", "Unproved", "Violation"), 1),
     **dict.fromkeys(("BadReceipt", "WrongReceipt", "agree", "_agree", "_wrong"), 1),
+    "Fault": 2,  # of a line of the bank's results
     "__init__": 0,  # of an error that words itself
 }
+# Of dates, sums and texts that cannot be read, a problem of the URL tells.
+_CALLS_OF_VALUES: Final = {**_CALLS, "ValueError": 0}
 # A fact is named by the last word of its expression, unless that says how it is written.
 _NOT_NAMED: Final = {"join", "str", "hex", "format", "repr", "len", "map", "sorted"}
 _FACT: Final = re.compile(r"\{(\w+)\}")
@@ -117,7 +123,8 @@ def texts() -> dict[str, list[str]]:
         name = path.relative_to(REPOSITORY).as_posix()
         if name in _OF_SERVICES:
             continue
-        for text in texts_of(path.read_text(encoding="utf-8")):
+        calls = _CALLS_OF_VALUES if name.startswith("meter/values/") else _CALLS
+        for text in texts_of(path.read_text(encoding="utf-8"), calls):
             files = found.setdefault(text, [])
             if name not in files:
                 files.append(name)
@@ -140,7 +147,7 @@ def _helps(command: click.Command) -> Iterator[str]:
         yield from _helps(each)
 
 
-def texts_of(source: str) -> Iterator[str]:
+def texts_of(source: str, calls: Mapping[str, int] = _CALLS) -> Iterator[str]:
     """Yield the texts of a file, in order; one without a letter beside its facts is none."""
     tree = ast.parse(source)
     for scope in ast.walk(tree):
@@ -148,7 +155,7 @@ def texts_of(source: str) -> Iterator[str]:
             known = _assigned(scope)
             for call in _own_nodes(scope):
                 if isinstance(call, ast.Call):
-                    yield from filter(_has_words, _texts_of_call(call, known))
+                    yield from filter(_has_words, _texts_of_call(call, calls, known))
 
 
 def _has_words(text: str) -> bool:
@@ -173,9 +180,11 @@ def _assigned(scope: ast.AST) -> dict[str, list[ast.expr]]:
     return known
 
 
-def _texts_of_call(call: ast.Call, known: Mapping[str, list[ast.expr]]) -> Iterator[str]:
+def _texts_of_call(
+    call: ast.Call, calls: Mapping[str, int], known: Mapping[str, list[ast.expr]]
+) -> Iterator[str]:
     name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
-    place = _CALLS.get(name)
+    place = calls.get(name)
     if place is not None and len(call.args) > place:
         yield from _texts_of_value(call.args[place], known)
 

@@ -23,8 +23,9 @@ from typing import Final, Literal, get_args
 Language = Literal["zh", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 
-# What is longer, or sentences within sentences that are deeper, is no text of ours.
+# What is longer, of more parts, or deeper within others, is no text of ours.
 MAX_LETTERS: Final = 2_000
+MAX_PARTS: Final = 16
 MAX_DEPTH: Final = 5
 _CATALOGUES: Final = Path(__file__).with_name("locale")
 _FACT: Final = re.compile(r"\{(\w+)\}")
@@ -71,11 +72,14 @@ class Speech:
         if colon and _CODE.fullmatch(code):  # an error as text
             letters, told = self._retell(detail, depth - 1)
             found.append((len(code) + letters, f"{code}: {told}"))
-        if "; " in sentence:
+        if 0 < sentence.count("; ") < MAX_PARTS:
             parts = [self._retell(part, depth - 1) for part in sentence.split("; ")]
             letters = sum(letters for letters, _ in parts)
             found.append((letters, "；".join(told for _, told in parts)))
         for template in self._templates:
+            first, last = template.parts[0], template.parts[-1]
+            if not (sentence.startswith(first) and sentence.endswith(last)):  # as of most
+                continue
             facts = template.facts_of(sentence)
             if facts is not None:
                 found.append(self._translate(template, facts, depth - 1))

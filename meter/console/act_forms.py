@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from meter.console.form import NO_FIELD, Filled
-from meter.console.form import refused as refused_form
+from meter.console.form import NO_FIELD, Filled, fault, place_of
 from meter.values.problems import Problem
 
 FieldKind = Literal[
@@ -429,14 +428,24 @@ def _price(held: Any) -> str:
 
 
 def refused(
-    act: Act, values: Mapping[str, str], problem: Problem, words: Mapping[str, str]
+    act: Act, values: Mapping[str, str], problem: Problem, detail: str, words: Mapping[str, str]
 ) -> Filled:
-    """Return a form whose command was refused, with the fault at the field that it is about."""
+    """Return a form whose command was refused, with the fault at the field that it is about.
+
+    `detail` is the problem's, in the language of the words.
+    """
     if problem.code == "malformed" and "field" not in problem.facts:
-        place, detail = next(iter(refused_form(values, problem).faults.items()))
+        place = place_of(values, problem)
         known = act.field(place)
-        return Filled(values, {place: words[f"fault_{known.kind}"] if known else detail})
+        return Filled(values, {place: _fault(known, values, words) if known else detail})
     named = (str(problem.facts.get("field", "")), *_FIELD_OF.get(problem.code, ()))
     place = next((name for name in named if act.field(name)), NO_FIELD)
     said = words.get(f"refusal_{problem.code}")
-    return Filled(values, {place: problem.detail if said is None else f"{said} {problem.detail}"})
+    return Filled(values, {place: detail if said is None else f"{said} {detail}"})
+
+
+def _fault(field: Field, values: Mapping[str, str], words: Mapping[str, str]) -> str:
+    if field.kind != "text":
+        return words[f"fault_{field.kind}"]
+    name = field.label or field.name
+    return fault("" if name == "reference" else name, values[field.name], words)  # any text

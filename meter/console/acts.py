@@ -65,7 +65,8 @@ async def send_act(ask: Ask, language: Language) -> web.StreamResponse:
         before = None if problem.code == "idempotency_conflict" else await booked(ask)
         if before is not None:  # by the first of two clicks
             return page.see_other(f"/{language}/entries/{before}")
-        return await _again(ask, language, act, refused(act, values, problem, said))
+        detail = page.told(problem.detail, language)
+        return await _again(ask, language, act, refused(act, values, problem, detail, said))
 
 
 async def _confirmed(

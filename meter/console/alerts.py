@@ -13,8 +13,7 @@ from meter.api.routes import Ask, answer
 from meter.console import form, page
 from meter.console.form import Filled
 from meter.console.formats import Language
-from meter.console.sign_in import start_of
-from meter.console.words import spoken
+from meter.console.words import spoken, words
 from meter.host.destinations import Choice, Means
 from meter.host.sign_in import new_secret
 from meter.host.tokens import Identity
@@ -34,8 +33,8 @@ async def show_alerts(ask: Ask, language: Language) -> web.StreamResponse:
     found = await answer(ask, get_alerts)
     name = ask.request.query.get(TARGET, "")
     if not name:
-        return page.show(ask, "alerts.html", language, **_list(ask, language, found))
-    values = _one(ask, language, found, _target(found, name))
+        return page.show(ask, "alerts.html", language, **_list(ask, found))
+    values = _one(found, _target(found, name))
     return page.show(ask, "alert_target.html", language, **values)
 
 
@@ -50,7 +49,7 @@ async def send_alerts(ask: Ask, language: Language) -> web.StreamResponse:
         async with ask.turn():
             await _act(ask, language, found, target)
     except Problem as problem:
-        values = _one(ask, language, found, target) | {"form": _refused(ask, problem)}
+        values = _one(found, target) | {"form": _refused(ask, language, problem)}
         return page.show_again(ask, "alert_target.html", language, 400, **values)
     return page.see_other(f"/{language}/alerts?{TARGET}={target.id}")
 
@@ -62,7 +61,7 @@ async def _add(ask: Ask, language: Language, found: AlertsView) -> web.StreamRes
         async with ask.turn():
             await ask.context.alerts.add(_who(ask), choice, address, _key(ask), now)
     except Problem as problem:
-        values = _list(ask, language, found) | {"form": _refused(ask, problem)}
+        values = _list(ask, found) | {"form": _refused(ask, language, problem)}
         return page.show_again(ask, "alerts.html", language, 400, **values)
     return page.see_other(f"/{language}/alerts")
 
@@ -99,30 +98,27 @@ def _choice(ask: Ask, language: Language, found: AlertsView, means: Means) -> Ch
     return Choice(means, language, kinds)
 
 
-def _refused(ask: Ask, problem: Problem) -> Filled:
+def _refused(ask: Ask, language: Language, problem: Problem) -> Filled:
+    detail = page.told(problem.detail, language)
     if problem.code == "bad_target":
-        return Filled(ask.form, {"address": problem.detail})
-    return form.refused(ask.form, problem)
+        return Filled(ask.form, {"address": detail})
+    return form.refused(ask.form, problem, detail, words(language))
 
 
-def _list(ask: Ask, language: Language, found: AlertsView) -> dict[str, Any]:
+def _list(ask: Ask, found: AlertsView) -> dict[str, Any]:
     means = MEANS if ask.context.alerts.sends_mail else MEANS[:1]
-    return {"found": found, "means": means, "form": Filled(), **_common(ask, language)}
+    return {"found": found, "means": means, "form": Filled(), "key": new_secret()}
 
 
-def _one(ask: Ask, language: Language, found: AlertsView, target: TargetView) -> dict[str, Any]:
+def _one(found: AlertsView, target: TargetView) -> dict[str, Any]:
     sent = [each for each in found.alerts if each.target == target.id]
     return {
         "found": found,
         "target": target,
         "sent": sent,
         "form": Filled(),
-        **_common(ask, language),
+        "key": new_secret(),
     }
-
-
-def _common(ask: Ask, language: Language) -> dict[str, Any]:
-    return {"key": new_secret(), "start": start_of(_who(ask), language)}
 
 
 def _target(found: AlertsView, name: str) -> TargetView:

@@ -3,6 +3,7 @@
 URLs name the language and the subject: `/zh/`, `/en/account`. `/` leads to one's own start.
 """
 
+from dataclasses import replace
 from typing import Final
 
 from aiohttp import web
@@ -34,11 +35,23 @@ from meter.console import (
     tokens,
     verify,
 )
+from meter.console.formats import LANGUAGES, Language
+from meter.values.problems import Problem
 
 
 async def get_asset(ask: Ask) -> web.StreamResponse:
     """Return the style or the icon, under the hash of its content."""
     return page.asset(ask.path("asset"))
+
+
+async def show_nothing(_: Ask, _language: Language) -> web.StreamResponse:
+    """Say that no page has this address. Raises `not_found`."""
+    raise Problem("not_found", "no page has this address")
+
+
+async def get_language(ask: Ask) -> web.StreamResponse:
+    """Lead from `/zh` to the first page in that language."""
+    return page.see_other(f"{ask.request.path}/")
 
 
 _STREAM: Final = Route(
@@ -75,5 +88,8 @@ ROUTES: Final = (
     *alerts.ROUTES,
     page.one_page("/assets/{asset}", get_asset),
     _STREAM,
+    *(page.one_page(f"/{language}", get_language) for language in LANGUAGES),
+    # Whatever no page before it has.
+    *(replace(route, takes_rest=True) for route in page.pages("{rest}", show_nothing)),
 )
 PAGES: Final = Pages(ROUTES, page.show_problem)

@@ -189,8 +189,8 @@ async def send_proposal(ask: Ask, language: Language) -> web.StreamResponse:
     try:
         response = await give(ask, path, {}, _key(ask), **names)
     except Problem as problem:
-        said = spoken(language)
-        fault = f"{getattr(said, f'refusal_{problem.code}', '')} {problem.detail}"
+        refusal = getattr(spoken(language), f"refusal_{problem.code}", "")
+        fault = f"{refusal} {page.told(problem.detail, language)}"
         refused = found | {"fault": fault.strip(), "code": problem.code}
         return page.show_again(ask, "proposal.html", language, problem.status, **refused)
     return page.see_other(f"/{language}/entries/{_made(response.body).entry}")

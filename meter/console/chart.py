@@ -179,10 +179,11 @@ def _labels(chart: Chart, scale: Sequence[int]) -> Iterator[str]:
     places = (
         sorted({place * last // MAX_DATES for place in range(MAX_DATES + 1)}) if last > 0 else [0]
     )
-    for place in places if chart.days else []:
+    for number, place in enumerate(places if chart.days else []):
         side = "first" if place == 0 else "last" if place == last else "middle"
         x = {"first": "0", "last": "100%"}.get(side) or _percent(2 * place + 1, 2 * last + 2)
-        yield f'<text class="date {side}" x="{x}" y="98%">{escape(chart.days[place])}</text>'
+        kind = f"{side} lesser" if number % 2 and side == "middle" else side  # a phone shows half
+        yield f'<text class="date {kind}" x="{x}" y="98%">{escape(chart.days[place])}</text>'
 
 
 def _text(kind: str, x: str, figure: int, scale: Sequence[int], text: str) -> str:

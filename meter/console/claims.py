@@ -30,9 +30,10 @@ from meter.console.formats import Language
 from meter.console.paper import paper, period_between
 from meter.console.past import read_as_of
 from meter.console.statements import awards_of
-from meter.console.words import spoken
+from meter.console.words import spoken, words
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
+from meter.values.roles import Role
 from meter.values.strict import convert_query
 
 LISTED: Final = 1_000  # claims, and items with their years
@@ -136,7 +137,9 @@ async def send_new(ask: Ask, language: Language) -> web.StreamResponse:
     except Problem as problem:
         if problem.status not in AT_FORM:
             raise
-        return await _show_form(ask, language, draft, view.refused(values, problem), problem)
+        detail = page.told(problem.detail, language)
+        filled = view.refused(values, problem, detail, words(language))
+        return await _show_form(ask, language, draft, filled, problem)
     return page.see_other(f"/{language}/claims/{body['id']}")
 
 
@@ -264,10 +267,11 @@ def _base(language: Language, firm: EnterpriseView) -> str:
 
 
 _BASE: Final = "enterprises/{uscc}/claims"
+_CLAIMANTS: Final[tuple[Role, ...]] = ("authority", "enterprise")
 ROUTES: Final = (
     *page.pages(_BASE, show_claims, ROLES, ClaimsOf),
     *page.pages(f"{_BASE}.csv", export_claims, ROLES, ClaimsOf),
-    *page.pages(f"{_BASE}/new", show_new, ROLES),
-    *page.pages(f"{_BASE}/payable", show_payable, ROLES),
-    *page.forms(f"{_BASE}/new", send_new, ("authority", "enterprise")),
+    *page.pages(f"{_BASE}/new", show_new, _CLAIMANTS),
+    *page.pages(f"{_BASE}/payable", show_payable, _CLAIMANTS),
+    *page.forms(f"{_BASE}/new", send_new, _CLAIMANTS),
 )

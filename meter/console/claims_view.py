@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from meter.api.claim_responses import PayableView
 from meter.api.responses import ClaimView
-from meter.console.form import NO_FIELD, Filled
+from meter.console import form
+from meter.console.form import Filled
 from meter.values.problems import Problem
 from meter.values.units import parse_money
 
@@ -51,7 +52,7 @@ PAYMENT: Final = Kind(
 )
 KINDS: Final = (INVOICE, PAYMENT)
 _FAULT: Final = re.compile(
-    r"(?P<why>.*) - at `\$\.(?P<list>invoices|payments)\[(?P<place>\d+)\]\.(?P<field>\w+)`",
+    r".* - at `\$\.(?P<list>invoices|payments)\[(?P<place>\d+)\]\.(?P<field>\w+)`",
     re.DOTALL,
 )
 
@@ -230,17 +231,20 @@ def delivery(values: Mapping[str, str]) -> str:
     return text if re.fullmatch(r"[0-9a-f]{64}", text, re.ASCII) else ""
 
 
-def refused(values: Mapping[str, str], problem: Problem) -> Filled:
-    """Return the form of a claim with what is wrong, at its field where that is known."""
+def refused(
+    values: Mapping[str, str], problem: Problem, detail: str, words: Mapping[str, str]
+) -> Filled:
+    """Return the form of a claim with what is wrong, at its field where that is known.
+
+    `detail` is the problem's, in the language of the words.
+    """
     found = _FAULT.fullmatch(problem.detail)
-    if problem.code == "malformed" and found is not None:
-        kind = INVOICE if found["list"] == INVOICE.field else PAYMENT
-        row = rows(values, kind)[int(found["place"])]
-        return Filled(values, {f"{kind.name}-{row.number}-{found['field']}": found["why"]})
-    plain = re.fullmatch(r"(?P<why>.*) - at `\$\.(?P<name>id|amount|delivery)`", problem.detail)
-    if problem.code == "malformed" and plain is not None:
-        return Filled(values, {plain["name"]: plain["why"]})
-    return Filled(values, {NO_FIELD: problem.detail})
+    if problem.code != "malformed" or found is None:
+        return form.refused(values, problem, detail, words)
+    kind = INVOICE if found["list"] == INVOICE.field else PAYMENT
+    row, field = rows(values, kind)[int(found["place"])], found["field"]
+    fault = form.fault(field, row.values[field], words)
+    return Filled(values, {f"{kind.name}-{row.number}-{field}": fault})
 
 
 # What may be done with a claim

@@ -15,9 +15,23 @@ from meter.values.problems import Problem
 NO_FIELD: Final = ""  # what is wrong with the form as a whole
 SEAL: Final = "seal"  # the field that holds it
 _PLACES: Final = (
-    re.compile(r"(?P<why>.*) - at `\$\.(?P<name>\w+(\.\w+)*)[^`]*`", re.DOTALL),
+    re.compile(r".* - at `\$\.(?P<name>\w+(\.\w+)*)[^`]*`", re.DOTALL),
     re.compile(r"Object missing required field `(?P<name>\w+)`"),
 )
+# What a field takes, by its name, where that is more than a text.
+TAKES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("amount", "tax", "part"), "money"),
+    **dict.fromkeys(("issued_on", "paid_on", "returned_on", "from", "until"), "date"),
+    **dict.fromkeys(("seller", "buyer", "uscc"), "uscc"),
+    **dict.fromkeys(("sha256", "delivery"), "sha256"),
+    **dict.fromkeys(("id", "bank", "reference", "bank_reference", "token"), "id"),
+    **dict.fromkeys(("keyid", "project", "award", "item", "claim"), "id"),
+    **dict.fromkeys(("number", "red_number"), "invoice"),
+    "month": "month",
+    "url": "url",
+    "reason": "long",
+    "outcome": "choice",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +46,32 @@ class Filled:
         return self.values.get(name, default)
 
 
-def refused(values: Mapping[str, str], problem: Problem) -> Filled:
-    """Return a form with a problem of its command at the field that it is about."""
+def refused(
+    values: Mapping[str, str], problem: Problem, detail: str, words: Mapping[str, str]
+) -> Filled:
+    """Return a form with a problem of its command at the field that it is about.
+
+    `detail` is the problem's, in the language of the words.
+    """
+    name = place_of(values, problem)
+    if name != NO_FIELD:
+        return Filled(values, {name: fault(name, values[name], words)})
+    named = str(problem.facts.get("field", ""))
+    return Filled(values, {named if named in values else NO_FIELD: detail})
+
+
+def place_of(values: Mapping[str, str], problem: Problem) -> str:
+    """Return the field of a form that a malformed command is about; `NO_FIELD` where none is."""
     for place in _PLACES:
         found = place.fullmatch(problem.detail)
         if problem.code == "malformed" and found is not None and found["name"] in values:
-            return Filled(values, {found["name"]: found.groupdict().get("why", problem.detail)})
-    return Filled(values, {NO_FIELD: problem.detail})
+            return found["name"]
+    return NO_FIELD
+
+
+def fault(name: str, text: str, words: Mapping[str, str]) -> str:
+    """Return what is said of a field that is not taken: that it is empty, or what it takes."""
+    return words[f"fault_{TAKES.get(name, 'text')}" if text.strip() else "fault_needed"]
 
 
 def seal(*figures: str) -> str:

@@ -1,20 +1,21 @@
 """The pages of the log: its checkpoint, its entries, and one entry in words with its proof."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 
 from aiohttp import hdrs, web
-from msgspec import UNSET, Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from ledger.proof import Proof
 from meter.api.cursor import PageQuery
-from meter.api.get import EntriesQuery, get_entries, get_entry, get_entry_bytes
+from meter.api.get import MAX_NUMBER, EntriesQuery, get_entries, get_entry, get_entry_bytes
 from meter.api.get_growth import get_growth
 from meter.api.get_own import SearchQuery, get_search
 from meter.api.get_people import get_persons
 from meter.api.log import get_checkpoint
 from meter.api.proofs import get_entry_proof
-from meter.api.responses import EntryPage
+from meter.api.responses import EntryPage, EntryView
 from meter.api.routes import Ask, answer
 from meter.console import log_view, page
 from meter.console.formats import Language, age, moment
@@ -27,9 +28,13 @@ ENTRIES: Final = 20  # on a page
 
 
 class LogQuery(EntriesQuery, frozen=True, forbid_unknown_fields=False):
-    """What is searched for, and which entries are shown; the newest where no filter is named."""
+    """What is searched for, and which entries are shown; the newest where no filter is named.
+
+    `before` is the entry before which the newest ones go on.
+    """
 
     q: Annotated[str, Meta(max_length=200)] = ""
+    before: Annotated[int, Meta(ge=1, le=MAX_NUMBER)] | UnsetType = UNSET
 
 
 async def show_log(ask: Ask, language: Language) -> web.StreamResponse:
@@ -56,6 +61,7 @@ async def show_log(ask: Ask, language: Language) -> web.StreamResponse:
         filters=filters,
         entries=[log_view.entry_values(each, language) for each in entries.entries],
         next=entries.next if entries.more else None,
+        older=_older(query, entries.entries),
         persons=persons.persons,
         keys=ask.context.registry.now.log_keys(),
         base=page.site_of(ask),
@@ -68,7 +74,7 @@ def _age(ask: Ask, newest: str, language: Language) -> str:
 
 
 def _filters(query: LogQuery) -> dict[str, str]:
-    names = (field for field in query.__struct_fields__ if field not in ("q", "after", "limit"))
+    names = (name for name in EntriesQuery.__struct_fields__ if name not in ("after", "limit"))
     return {name: str(getattr(query, name)) for name in names if getattr(query, name) is not UNSET}
 
 
@@ -80,9 +86,16 @@ async def _entries(ask: Ask, query: LogQuery, size: int) -> EntryPage:
             ask, get_entries, EntriesQuery(**wanted | {"limit": ENTRIES})
         )
         return found
-    newest = EntriesQuery(after=max(-1, size - ENTRIES - 1), limit=ENTRIES)
+    end = size if query.before is UNSET else min(query.before, size)
+    newest = EntriesQuery(after=max(-1, end - ENTRIES - 1), limit=min(end, ENTRIES))
     page_of = await answer(ask, get_entries, newest)
     return EntryPage(page_of.entries[::-1], page_of.next, False, page_of.as_of)
+
+
+def _older(query: LogQuery, shown: Sequence[EntryView]) -> int | None:
+    """Return the entry before which the newest ones go on, if they are shown and there are more."""
+    is_newest = not _filters(query) and query.after < 0
+    return shown[-1].number or None if is_newest else None
 
 
 async def _published(ask: Ask, language: Language) -> log_view.Published | None:

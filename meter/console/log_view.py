@@ -122,7 +122,7 @@ def growth_chart(view: GrowthView, language: Language) -> str:
             id="growth",
             title=w.growth_title,
             description=f"{view.days[0].date}: {sizes[0]:,}; {view.days[-1].date}: {sizes[-1]:,}",
-            days=[day.date for day in view.days],
+            days=[formats.short_date(day.date, language) for day in view.days],
             series=[Series(w.entries, sizes, 1, is_line=True)],
             shown=lambda size: f"{size:,}",
             ticked=lambda size: formats.short(size, language),

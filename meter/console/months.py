@@ -5,6 +5,7 @@ A form holds its idempotency key, so a double click does it once. What the autho
 month or a dispute is one of its acts, to which the lists lead (`acts.py`).
 """
 
+from collections.abc import Mapping
 from typing import Any, Final, Literal
 from urllib.parse import urlencode
 
@@ -32,7 +33,7 @@ from meter.console.claims import AT_FORM
 from meter.console.enterprise import MAX_CONTRACTS, RETRY_SECONDS, SILENCE_SECONDS
 from meter.console.formats import Language
 from meter.console.paper import paper, period_between
-from meter.console.words import spoken
+from meter.console.words import spoken, words
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -96,12 +97,12 @@ async def _own(
         found = await answer(asked, get_months)
         months = await _closed(asked, found.months)
         disputes = await _disputes(asked)
-    filled = form.Filled(given) if problem is None else form.refused(given, problem)
+    filled = form.Filled(given) if problem is None else _refused(given, problem, language)
     now = format_moment(ask.context.clock.counted())
     return {
         "firm": firm,
         "base": f"/{language}/enterprises/{firm.uscc}",
-        "tab": "months",
+        "tab": "claims",
         "coupon": None,
         "paper": await paper(ask, period_between("", "", spoken(language), language), found.as_of),
         "part": PART in ask.request.query,
@@ -134,6 +135,11 @@ def _link(ask: Ask) -> str:
     """Return what stands in the URL, without the place of a page of disputes."""
     given = ask.request.query.items()
     return urlencode([(name, text) for name, text in given if name not in ("after", "limit", PART)])
+
+
+def _refused(given: Mapping[str, str], problem: Problem, language: Language) -> form.Filled:
+    detail = page.told(problem.detail, language)
+    return form.refused(given, problem, detail, words(language))
 
 
 async def _closed(ask: Ask, months: list[MonthSummary]) -> list[MonthPage]:

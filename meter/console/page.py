@@ -6,6 +6,7 @@ Templates only format. What they show are answers of the API; no page computes m
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final
@@ -102,11 +103,17 @@ def _moment(context: jinja2.runtime.Context, text: str) -> str:
 @jinja2.pass_context
 def _meaning(context: jinja2.runtime.Context, code: str) -> str:
     """Return what the code of a problem says."""
-    return Speech(context["language"]).say(CODES[code][1])
+    return _speech(context["language"]).say(CODES[code][1])
+
+
+@jinja2.pass_context
+def _told(context: jinja2.runtime.Context, detail: str) -> str:
+    return told(detail, context["language"])
 
 
 _ENVIRONMENT.filters |= {
     "meaning": _meaning,
+    "told": _told,
     "money": formats.money,
     "number": formats.number,
     "minute": formats.minute,
@@ -250,6 +257,16 @@ def _headers_of_file(name: str) -> dict[str, str]:
 def see_other(path: str) -> web.Response:
     """Lead to a page of ours, after a form too (RFC 9110 section 15.4.4)."""
     return web.Response(status=303, headers={**HEADERS, hdrs.LOCATION: path})
+
+
+def told(detail: str, language: Language) -> str:
+    """Return the detail of a problem in a language, as far as the catalogue has it (ADR 51)."""
+    return _speech(language).retell(detail)
+
+
+@cache
+def _speech(language: Language) -> Speech:
+    return Speech(language)
 
 
 def known_theme(name: str) -> str:

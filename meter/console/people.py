@@ -105,7 +105,8 @@ async def _is_known(ask: Ask, who: Identity) -> bool:
 
 def taken(problem: Problem, language: Language) -> str:
     """Return what is said of an id that is taken, or looks like another."""
-    return f"{words(language)[f'refusal_{problem.code}']} {problem.detail}"
+    said = words(language)[f"refusal_{problem.code}"]
+    return f"{said} {page.told(problem.detail, language)}"
 
 
 def _is_shown(name: str) -> bool:
@@ -197,7 +198,7 @@ async def _bind(ask: Ask, held: Person, language: Language) -> str:
     except Problem as problem:
         if problem.code != "exists_differently":
             raise
-        return f"{words(language)['refusal_bound']} {problem.detail}"
+        return f"{words(language)['refusal_bound']} {page.told(problem.detail, language)}"
     return ""
 
 

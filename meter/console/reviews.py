@@ -27,7 +27,7 @@ from meter.console.entry_words import KINDS
 from meter.console.export import EXPORTED, everything
 from meter.console.formats import Language
 from meter.console.past import read_as_of
-from meter.console.words import spoken
+from meter.console.words import spoken, words
 from meter.host.sign_in import new_secret
 from meter.values.problems import Problem
 from meter.values.roles import OFFICIALS
@@ -199,7 +199,8 @@ class ActPage:
         )
 
     def _again(self, ask: Ask, language: Language, found: Found, problem: Problem) -> web.Response:
-        filled = form.refused(ask.form, problem)
+        detail = page.told(problem.detail, language)
+        filled = form.refused(ask.form, problem, detail, words(language))
         values = self._values(ask, language, found, filled, is_confirmed=False)
         # Of a form without anything nothing was confirmed: so it is out of date, and not wrong.
         status = problem.status if ask.form.get("step") else 409

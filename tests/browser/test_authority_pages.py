@@ -4,7 +4,7 @@ import pytest
 
 from meter.console.words import words
 from tests import people
-from tests.books import record
+from tests.books import ALPHA, record
 from tests.browser.chromium import arrive, check_access, is_wider_than_its_window, opened
 from tests.browser.test_public_page import WIDTHS
 from tests.services import HOUR, contract_body, serving
@@ -57,3 +57,27 @@ async def test_each_page_is_for_everybody(service, chromium):
                 await page.set_viewport_size({"width": width, "height": 900})
                 assert not await is_wider_than_its_window(page), (path, width)
             await check_access(page)
+
+
+# Short texts of a table that stand on three lines or more.
+BROKEN = """() => [...document.querySelectorAll("th, td")].filter((cell) => {
+  const text = cell.innerText.trim();
+  const content = document.createRange();
+  content.selectNodeContents(cell);
+  const lines = new Set([...content.getClientRects()].map((box) => Math.round(box.bottom)));
+  return text.length <= 8 && !/\\s/.test(text) && lines.size > 2;
+}).map((cell) => cell.innerText)"""
+PAPER = 680  # pixels of A4 between its margins
+
+
+async def test_a_table_on_paper_breaks_no_short_text_into_letters(service, chromium):
+    link = service.url + await people.link(service, await people.add(service, "authority"))
+    async with opened(chromium, link, width=PAPER) as page:
+        await page.locator("main button").click()
+        await page.emulate_media(media="print")
+        for path in ("authority", f"enterprises/{ALPHA}", f"enterprises/{ALPHA}/statements"):
+            await page.goto(f"{service.url}/zh/{path}")
+            assert await page.evaluate(BROKEN) == [], path
+            assert not await is_wider_than_its_window(page), path
+            assert not await page.locator("button").first.is_visible()
+        await check_access(page)

@@ -6,6 +6,8 @@ import io
 import re
 from html import unescape
 
+import pytest
+
 from meter.console.words import words
 from tests.books import ALPHA, BETA
 from tests.claiming import NOTICE_URL, again, claim, claiming, official
@@ -88,6 +90,34 @@ async def test_a_firm_sees_the_limit_grow_and_enters_its_claim_once(service):  #
     assert f'href="/en/entries/{size}"' in own.body.decode()
     assert 'href="/en/claims/C1/withdraw"' in own.body.decode()
     assert "/claims/C1/check" not in own.body.decode()
+
+
+async def test_nobody_but_its_firm_and_the_authority_begins_a_claim(service):  # noqa: F811
+    auditor = await sign_in(service, "auditor")
+    listed = await service.get(f"/en/enterprises/{ALPHA}/claims", **auditor.headers)
+    assert (listed.status, "claims/new" in listed.body.decode()) == (200, False)
+    for path in (f"{NEW}?item=A&year=2025", f"{NEW.removesuffix('new')}payable?item=A&year=2025"):
+        assert (await service.get(path, **auditor.headers)).code == "forbidden"
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+async def test_a_paper_s_field_says_what_it_takes_in_the_language_of_the_page(service, language):  # noqa: F811
+    firm, said = await sign_in(service, "enterprise", ALPHA), words(language)
+    path = NEW.replace("/en/", f"/{language}/")
+    base = fields_of(await service.get(f"{path}?item=A&year=2025", **firm.headers))
+    for field, text, word in (
+        ("invoice-0-number", "12", "fault_invoice"),
+        ("invoice-0-part", "5", "fault_money"),
+        ("invoice-0-issued_on", "1.2.2025", "fault_date"),
+        ("invoice-0-sha256", "", "fault_needed"),
+        ("payment-0-reference", "流水", "fault_id"),
+        ("id", "a b", "fault_id"),
+        ("amount", "5", "fault_money"),
+        ("delivery", "ab", "fault_sha256"),
+    ):
+        refused = await firm.send(service, path, **filled(base, **{field: text}), step="continue")
+        assert refused.status == 400, field
+        assert f'id="fault-{field}">{said[word]}<' in refused.body.decode(), field
 
 
 async def act(visitor, service, name, claim="C1", **given):  # noqa: F811

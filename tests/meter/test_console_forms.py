@@ -6,6 +6,7 @@ import io
 import pytest
 
 from meter.console import form, page
+from meter.console.formats import LANGUAGES
 from meter.console.words import words
 from meter.rules.commands import EnterClaim, RegisterProject
 from meter.values.problems import Problem
@@ -25,25 +26,43 @@ def why(kind, body):
 @pytest.mark.parametrize(
     ("kind", "body", "name", "fault"),
     [
-        (RegisterProject, b'{"id":"a b","title":"t"}', "id", "Expected `str` matching regex"),
-        (RegisterProject, b'{"id":"a"}', "title", "missing required field"),
-        (EnterClaim, b'{"id":"a","item":"b","year":"x"}', "year", "Expected `int`"),
-        (RegisterProject, b'{"id":"a","title":"t","x":1}', form.NO_FIELD, "unknown field"),
+        (RegisterProject, b'{"id":"a b","title":"t"}', "id", "fault_id"),
+        (RegisterProject, b'{"id":"a"}', "title", "fault_text"),
+        (EnterClaim, b'{"id":"a","item":"b","year":2025,"amount":""}', "amount", "fault_needed"),
+        (EnterClaim, b'{"id":"a","item":"b","year":"x"}', "year", "fault_text"),
     ],
 )
-def test_what_is_wrong_stands_at_its_field(kind, body, name, fault):
-    values = {"id": "a b", "title": "<b>", "year": "x"}
-    found = form.refused(values, why(kind, body))
-    assert list(found.faults) == [name]
-    assert fault in found.faults[name]
-    assert "$" not in found.faults[name] or name == form.NO_FIELD
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_wrong_stands_at_its_field_and_says_what_it_takes(
+    kind, body, name, fault, language
+):
+    values, said = {"id": "a b", "title": "<b>", "year": "x", "amount": " "}, words(language)
+    found = form.refused(values, why(kind, body), "not said", said)
+    assert found.faults == {name: said[fault]}
     assert found.value("title") == "<b>"
     assert found.value("other") == ""
 
 
-def test_another_problem_is_the_forms_as_a_whole():
-    problem = Problem("cap_exceeded", "no more - at `$.id`")
-    assert form.refused({"id": "a"}, problem).faults == {form.NO_FIELD: problem.detail}
+def test_another_problem_is_the_forms_as_a_whole_or_of_the_field_that_it_names():
+    said = words("zh")
+    unknown = why(RegisterProject, b'{"id":"a","title":"t","x":1}')
+    for problem in (unknown, Problem("cap_exceeded", "no more - at `$.id`")):
+        found = form.refused({"id": "a"}, problem, "不可", said)
+        assert found.faults == {form.NO_FIELD: "不可"}
+    of_field = Problem("malformed", "the amount is zero", field="amount")
+    assert form.refused({"amount": "0.00"}, of_field, "金额为零", said).faults == {
+        "amount": "金额为零"
+    }
+
+
+def test_the_detail_of_a_problem_is_told_in_the_language_of_the_page():
+    assert page.told("no contract TC-1", "zh") == "没有合同 TC-1"
+    assert page.told("700.00 is above 500.00", "zh") == "700.00 元超过上限 500.00 元"
+    assert page.told("in the URL: not a date YYYY-MM-DD: '5' - at `$.from`", "zh") == (
+        "网址中：不是 YYYY-MM-DD 形式的日期：'5'（`$.from`）"
+    )
+    assert page.told("of no text", "zh") == "of no text"
+    assert page.told("no contract TC-1", "en") == "no contract TC-1"
 
 
 def test_the_form_is_shown_again_with_its_values_and_a_focused_summary():

@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 
-from meter.console import access_log, app, claims_view, page
+from meter.console import access_log, app, claims_view, form, page
 from meter.console.act_forms import ACTS, GROUPS
 from meter.console.formats import LANGUAGES, money
 from meter.console.words import WORDS, words
@@ -24,6 +24,7 @@ from meter.values.policy_file import Evidence
 from meter.views.crossings import Kind as CrossingKind
 from meter.views.preview import FigureName
 from meter.wire.advice import ADVICE
+from meter.wire.receipt import RECORD_CODES, VOID_CODES
 from tests.books import ALPHA, PROGRAMME, lifted, uscc_of
 from tests.commands import good, kashi
 from tests.services import (
@@ -43,6 +44,7 @@ POLICY = (
     " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 EVIL = '<script>alert("x")</script>'
+CODES_OF_USAGE = {*RECORD_CODES, *VOID_CODES, "conflict", "withheld", "seq_conflict"}
 
 
 class Elements(HTMLParser):
@@ -188,8 +190,20 @@ async def test_the_start_leads_to_the_language_that_the_browser_prefers(service,
 
 
 async def test_what_is_in_no_language_is_no_page(service):
-    for path in ("/fr/", "/zh", "/v1/", "/zh/nope"):
+    for path in ("/fr/", "/v1/"):
         assert (await service.get(path)).code == "not_found"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+async def test_what_no_page_has_is_told_on_a_page(service, language):
+    """Whoever mistypes an address is a person, and reads no JSON."""
+    for path in ("nope", "enterprises/", "a/b/c", "sign-out"):
+        answer, found = await shown(service, f"/{language}/{path}")
+        assert (answer.status, answer.code) == (404, "not_found")
+        assert page.told("no page has this address", language) in found.text
+    path = f"{service.url}/{language}"
+    async with service.http.get(path, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (303, f"/{language}/")
 
 
 async def test_a_shared_link_may_have_something_after_it(service):
@@ -270,6 +284,7 @@ def named_by_claims() -> set[str]:
         named |= {kind.field, f"{kind.name}_row"}
         named |= {f"claim_field_{name}" for name in kind.fields}
     named |= {f"evidence_{each}" for each in get_args(Evidence)}
+    named |= {f"fault_{kind}" for kind in form.TAKES.values()}
     return named | {"claim_state", "claim_approved", "claim_cash", "approved_in_all"}
 
 
@@ -335,6 +350,7 @@ def test_every_text_is_in_both_languages_and_used():
     used = set(re.findall(r"\bw\.([a-z_]+)", templates + sources)) | named_by_acts()
     used |= named_by_claims() | named_by_alerts() | named_by_people()
     used |= {f"access_{name}" for name in access_log.FILTERS}
+    used |= {f"code_{code}" for code in CODES_OF_USAGE}
     assert used == set(WORDS)
     for text in WORDS.values():
         assert text.zh.strip()

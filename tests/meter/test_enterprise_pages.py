@@ -207,7 +207,7 @@ async def test_each_record_leads_to_its_calculation(service):
     _, page = await shown(service, firm, link)
     text = " ".join(page.text)
     assert "250 台设备 × 4 小时 × ¥4.50/卡时 = ¥4,500.00" in text
-    assert "补贴比例 50%：应享补贴 ¥1,152.00" in text
+    assert "(¥4,500.00 − 待审核 ¥2,196.00) × 补贴比例 50%：应享补贴 ¥1,152.00" in text
     assert words("zh")["evidence"] in page.text
     _, page = await shown(service, firm, link.replace("/zh/", "/en/"))
     assert "250 devices × 4 h × ¥4.50 per device-hour = ¥4,500.00" in " ".join(page.text)

@@ -8,7 +8,7 @@ import pytest
 from babel.messages.pofile import read_po
 
 from deploy import catalogue
-from meter.languages import Speech, Template, language_of
+from meter.languages import MAX_PARTS, Speech, Template, language_of
 
 ZH, EN = Speech("zh"), Speech("en")
 
@@ -119,6 +119,14 @@ def test_what_no_text_gives_or_two_ways_split_stays_as_it_is():
     for sentence in ("", "Errno 28", "row 1: a b is no number: c d is no number: 3"):
         assert ZH.retell(sentence) == sentence
         assert EN.retell(sentence) == sentence
+
+
+def test_a_sentence_of_too_many_parts_is_not_divided():
+    """Each part costs a search of all texts, and pages tell what strangers wrote into a URL."""
+    part = "cost is 1, not 2"
+    most = "; ".join([part] * MAX_PARTS)
+    assert ZH.retell(most) == "；".join(["cost 为 1，而不是 2"] * MAX_PARTS)
+    assert "；" not in ZH.retell(f"{most}; {part}")
 
 
 def test_a_long_hostile_sentence_costs_little():

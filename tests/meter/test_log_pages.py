@@ -12,7 +12,7 @@ from meter.auditor import entry_check
 from meter.auditor.receipt_check import policy_of
 from meter.console import log_view
 from meter.console.entry_words import ACCOUNTS, KINDS
-from meter.console.formats import LANGUAGES, money
+from meter.console.formats import LANGUAGES, money, short_date
 from meter.console.words import words
 from meter.rules.entries import FLOORED_CLASSES
 from meter.rules.kinds.table import BY_NAME
@@ -120,7 +120,7 @@ async def test_the_log_shows_the_checkpoint_as_it_claims(service):
     assert {claimed.origin, str(claimed.size), root, words("en")["no_cosigners"]} <= set(found.text)
     assert words("en")["log_unverified"] in found.text
     growth = (await service.get("/v1/growth")).json["days"]
-    assert {day["date"] for day in growth} <= set(found.text)
+    assert {short_date(day["date"], "en") for day in growth} <= set(found.text)
     numbers = [
         int(attributes["href"].rpartition("/")[2])
         for tag, attributes in found.found
@@ -178,6 +178,24 @@ async def test_a_search_leads_to_the_entries_of_what_it_finds(service):
 def asked_in(asked, link):
     quoted = asked.replace("/", "%2F").replace("&", "%26")
     return re.search(rf"[=]({re.escape(asked)}|{re.escape(quoted)}|r/1%262)(#|&)", link)
+
+
+async def test_the_newest_entries_go_on_to_the_first_one(service):
+    auditor = await sign_in(service, "auditor")
+    for seq in range(2, 50):
+        await service.usage([], seq=seq)
+    size = len(await service.entries())
+    numbers, path = [], "/en/log"
+    while path:
+        found = await shown(service, auditor, path)
+        links = [each.get("href") or "" for tag, each in found.found if tag == "a"]
+        numbers += [int(x[12:]) for x in links if re.fullmatch(r"/en/entries/\d+", x)]
+        older = (x for x in links if re.match(r"/en/log\?before=", x))
+        path = next(older, "").partition("#")[0]
+    assert numbers == [*range(size)][::-1]
+    for wrong in ("0", "-1", "x"):
+        answer = await service.get(f"/en/log?before={wrong}", **auditor.headers)
+        assert answer.status == 400, wrong
 
 
 async def test_entries_that_are_found_come_in_pages_that_keep_the_filter(service):

@@ -9,6 +9,7 @@ import pytest
 from meter.console import reviews
 from meter.console.past import read_as_of
 from meter.console.words import words
+from meter.values.problems import Problem
 from tests.books import ALPHA, record
 from tests.meter.test_claim_pages import check_size, text_of
 from tests.meter.test_claims_http import PAPERS, TODAY
@@ -30,12 +31,16 @@ LATER = "2025-03-03T12:00:00+08:00"
         ("2025-03-31T18:00:09Z", "2025-03-31T18:00:09Z"),
         ("1,234", "1234"),
         ("12", "12"),
-        ("12,34", "12,34"),
-        ("yesterday", "yesterday"),
     ],
 )
 def test_a_person_names_an_instant_in_several_ways(typed, asked):
     assert read_as_of(typed) == asked
+
+
+@pytest.mark.parametrize("typed", ["12,34", "yesterday", "31.12.2025", "2025-03-31 6 pm"])
+def test_what_names_no_instant_is_told_how_to_be_written(typed):
+    with pytest.raises(Problem, match="a day 2025-03-31, a time 2025-03-31 18:00, or entries"):
+        read_as_of(typed)
 
 
 @pytest.fixture

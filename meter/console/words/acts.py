@@ -215,6 +215,7 @@ _FAULTS: Final = {
         "写成两位小数的元，如 500000.00。", "Write yuan with two decimals, such as 500000.00."
     ),
     "fault_date": Text("日期写作 2025-03-01。", "Write a date as 2025-03-01."),
+    "fault_month": Text("月份写作 2025-03。", "Write a month as 2025-03."),
     "fault_number": Text("写成整数，如 2025。", "Write a whole number, such as 2025."),
     "fault_choice": Text("请选择一项。", "Choose one."),
     "fault_programme": Text("请选择一项。", "Choose one."),

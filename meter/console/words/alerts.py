@@ -7,7 +7,6 @@ from meter.console.words.text import Text
 
 WORDS: Final[Mapping[str, Text]] = {
     "alerts": Text("提醒", "Alerts"),
-    "alerts_start": Text("返回首页", "Back to the first page"),
     "alerts_where": Text("提醒发往哪里", "Where alerts go"),
     "alerts_none": Text(
         "还没有地址，所以不会收到提醒。在下面添加一个。",

@@ -7,6 +7,7 @@ from meter.console.words.text import Text
 
 WORDS: Final[Mapping[str, Text]] = {
     "tab_claims": Text("核销", "Claims"),
+    "tab_settling": Text("核销与月结", "Claims and months"),
     "claim": Text("核销申请", "Claim"),
     "claims": Text("核销申请", "Claims"),
     "claim_item": Text("拨付项", "Item"),
@@ -112,6 +113,14 @@ WORDS: Final[Mapping[str, Text]] = {
         "提交后成为账本中的一条记录；初核前后均可撤回。",
         "Submitted, it becomes an entry of the ledger; until its approval you may withdraw it.",
     ),
+    "fault_sha256": Text(
+        "写 64 个十六进制字符（0–9、a–f）。", "Write 64 hexadecimal characters (0-9, a-f)."
+    ),
+    "fault_invoice": Text(
+        "写 20 位号码；旧式发票写“代码-号码”，如 044002100111-12345678。",
+        "Write 20 digits; of an older invoice its code and number, as 044002100111-12345678.",
+    ),
+    "fault_url": Text("写以 https:// 开头的网址。", "Write an address that begins with https://."),
     "all_open": Text("全部可付金额", "all that is open"),
     # a claim's page
     "papers": Text("凭证", "Papers"),

@@ -47,6 +47,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "entries_newest": Text("最新条目", "Newest entries"),
     "entries_found": Text("找到的条目", "Entries that were found"),
     "entries_none": Text("没有这样的条目。", "There is no such entry."),
+    "older_entries": Text("更早的条目", "Older entries"),
     "filters_off": Text("显示最新条目", "Show the newest"),
     "next_page": Text("下一页", "Next page"),
     "acts_of_persons": Text("主管部门人员的操作", "What persons of the authority did"),

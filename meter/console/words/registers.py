@@ -6,7 +6,6 @@ from typing import Final
 from meter.console.words.text import Text
 
 WORDS: Final[Mapping[str, Text]] = {
-    "official_tabs": Text("主管部门与审计方", "Authority and auditors"),
     "tab_authority": Text("待办", "To do"),
     "registers_enterprises": Text("企业", "Enterprises"),
     "registers_contracts": Text("合同", "Contracts"),

@@ -82,8 +82,8 @@ def _check_form(command: AmendContract) -> None:
                 raise Problem("malformed", f"a supplement needs {name}", field=name)
         for name in _OF_CORRECTION:
             if getattr(command, name) is not UNSET:
-                told = "from" if name == "starts" else name
-                raise Problem("malformed", f"only a correction changes {told}", field=told)
+                field = "from" if name == "starts" else name
+                raise Problem("malformed", f"only a correction changes {field}", field=field)
         if all(
             each is UNSET
             for each in (command.amount, command.ends, command.prices, command.max_devices)

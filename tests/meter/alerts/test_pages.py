@@ -111,7 +111,7 @@ async def test_a_target_is_changed_and_turned_off_and_on(service, receiver):
     assert "手动停用" in await shown(service, auditor)
     off = await act_of(auditor, service, path, act="test", key="k")
     assert off.status == 400
-    assert "turn the target on first" in off.body.decode()
+    assert "请先启用该地址" in off.body.decode()
     assert (await act_of(auditor, service, path, act="on")).status == 303
     assert "启用中" in await shown(service, auditor, path)
     assert (await act_of(auditor, service, path, act="burn")).status == 400
@@ -120,12 +120,12 @@ async def test_a_target_is_changed_and_turned_off_and_on(service, receiver):
 @pytest.mark.parametrize(
     ("filled", "says"),
     [
-        ({"address": "http://a.example/", "kind_gap": "yes"}, "begins with https://"),
-        ({"address": "https://10.0.0.1/", "kind_gap": "yes"}, "not public"),
+        ({"address": "http://a.example/", "kind_gap": "yes"}, "须以 https:// 和主机名开头"),
+        ({"address": "https://10.0.0.1/", "kind_gap": "yes"}, "此地址不在公网上"),
         ({"address": "https://a.example/"}, "至少选择一项"),
         ({"address": "https://a.example/", "kind_silent": "yes"}, "至少选择一项"),
-        ({"address": "a@b.test", "means": "mail", "kind_gap": "yes"}, "sends no mail"),
-        ({"address": "https://a.example/", "means": "pigeon", "kind_gap": "yes"}, "no means"),
+        ({"address": "a@b.test", "means": "mail", "kind_gap": "yes"}, "服务没有配置电子邮件"),
+        ({"address": "https://a.example/", "means": "pigeon", "kind_gap": "yes"}, "没有写明方式"),
     ],
 )
 async def test_a_form_that_is_not_taken_keeps_what_was_filled_in(service, filled, says):
