@@ -35,7 +35,7 @@ async def start(page, both, language):
 
 async def fill_issue(page, w, amount, reason="decision 12"):
     """Go from the overview by the list of firms to the form of an issue, and fill it in."""
-    tabs = page.get_by_role("navigation", name=w["official_tabs"])
+    tabs = page.get_by_role("navigation", name=w["role_authority"])
     await tabs.get_by_role("link", name=w["registers_enterprises"], exact=True).click()
     await page.get_by_role("link", name=w["act_issue_short"], exact=True).click()
     assert await page.get_by_label(w["field_enterprise"]).input_value() == ALPHA

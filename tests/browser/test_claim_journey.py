@@ -109,7 +109,7 @@ async def test_a_claim_is_entered_reviewed_and_paid_by_three_persons(
 
 async def enter(page, w, *, script):
     """Enter a claim, whose figures grow by themselves with a script; returns its id."""
-    await page.get_by_role("link", name=w["tab_claims"], exact=True).click()
+    await page.get_by_role("link", name=w["tab_settling"], exact=True).click()
     await page.get_by_role("link", name=f"{w['claim_begin']} A 2025").click()
     figures = page.locator('[data-part="payable"]')
     invoiced = figures.get_by_role("row", name=w["op_invoiced"])

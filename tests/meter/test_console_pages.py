@@ -327,6 +327,7 @@ def named_by_people() -> set[str]:
         ("entitled", "应享补贴"),
         ("voided", "撤销"),
         ("released", "解除暂扣"),
+        ("awards?", "奖补"),
     ],
 )
 def test_chinese_pages_call_things_as_the_glossary_does(word, term):

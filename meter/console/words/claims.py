@@ -31,9 +31,9 @@ WORDS: Final[Mapping[str, Text]] = {
     "no_claims_then": Text("那时还没有核销申请。", "There was no claim then."),
     "no_claims_yet": Text("还没有核销申请。", "There is no claim yet."),
     "no_claims_here": Text("没有这种状态的核销申请。", "No claim is in this state."),
-    "claimable": Text("可核销的合同与资助", "What can be claimed"),
+    "claimable": Text("可核销的合同与奖补", "What can be claimed"),
     "no_accounts": Text(
-        "还没有已核给的合同或资助，用量入账后即可核销。",
+        "还没有已核给的合同或奖补，用量入账后即可核销。",
         "No contract or award was granted anything yet; once usage is booked, it can be claimed.",
     ),
     "claim_new": Text("新的核销申请", "New claim"),

@@ -55,7 +55,7 @@ WORDS: Final[Mapping[str, Text]] = {
     "found_enterprise": Text("企业", "Enterprise"),
     "found_provider": Text("供应方", "Provider"),
     "found_contract": Text("合同", "Contract"),
-    "found_award": Text("资助", "Award"),
+    "found_award": Text("奖补", "Award"),
     "found_claim": Text("核销申请", "Claim"),
     "found_key": Text("公钥", "Key"),
     "found_project": Text("项目", "Project"),

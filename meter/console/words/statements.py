@@ -12,7 +12,7 @@ WORDS: Final[Mapping[str, Text]] = {
         "合同 {contract} {month} 对账单", "Statement of {month}, contract {contract}"
     ),
     "statement_of_award": Text(
-        "资助 {award} {month} 对账单", "Statement of {month}, award {award}"
+        "奖补 {award} {month} 对账单", "Statement of {month}, award {award}"
     ),
     "statement_over": Text(
         "该月已结束，内容不再变化。", "The month is over: this changes no more."
