@@ -179,7 +179,7 @@ async def test_a_person_signs_in_at_a_provider_and_a_stranger_learns_who_he_is(d
             assert start in offered.body.decode()
             stranger = await sign_in_at(service, start)
             assert (stranger.status, stranger.code) == (403, "stranger")
-            assert f"issuer {url}, sub zhang-3" in stranger.body.decode()
+            assert f"认证方 {url}，sub zhang-3" in stranger.body.decode()
             id_ = await add(service, "enterprise", ALPHA)
             other = await add(service, "auditor")
             unused = await link_now(service, id_)
