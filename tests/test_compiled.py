@@ -22,7 +22,8 @@ LISTED = [each["name"] for each in PYPROJECT["tool"]["setuptools"]["ext-modules"
 # The tests of the rules, and of the bytes and books that come from them.
 OF_THE_RULES = [
     *(f"tests/meter/test_{name}.py" for name in ("worked_examples", "rating", "capacity")),
-    *(f"tests/meter/test_{name}.py" for name in ("decide", "invariants", "units")),
+    "tests/meter/decide",
+    *(f"tests/meter/test_{name}.py" for name in ("invariants", "units")),
     *(f"tests/ledger/test_{name}.py" for name in ("book", "log", "tlog")),
 ]
 
