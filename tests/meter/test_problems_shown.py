@@ -21,8 +21,16 @@ def test_each_code_has_a_sentence_in_both_languages():
     assert len(set(chinese.values())) == len(CODES)
 
 
-@pytest.mark.parametrize(("language", "meaning"), [("zh", "没有登记"), ("en", "is registered")])
-async def test_a_page_and_a_form_say_what_a_code_means(database, tmp_path, language, meaning):
+@pytest.mark.parametrize(
+    ("language", "meaning", "detail"),
+    [
+        ("zh", "没有登记", "合同 A 没有 pcl 的记录 r9"),
+        ("en", "is registered", "no record r9 of pcl for A"),
+    ],
+)
+async def test_a_page_and_a_form_say_what_a_code_means(
+    database, tmp_path, language, meaning, detail
+):
     def sentence(code: str) -> str:
         return html.unescape(Speech(language).say(CODES[code][1]))
 
@@ -40,4 +48,4 @@ async def test_a_page_and_a_form_say_what_a_code_means(database, tmp_path, langu
         again = await firm.send(service, path, **form, reason="x")
         assert (again.status, again.code) == (404, "unknown_record")
         assert sentence("unknown_record") in text_of(again)
-        assert "no record r9" in text_of(again)
+        assert detail in text_of(again)
