@@ -472,9 +472,10 @@ class FolderEntries:
             yield from _cut(held, tile, first, end)
 
     def _tiles(self, first: int, end: int) -> Iterator[Tile]:
-        for tile in level_tiles("entries", self.size):
-            if first < tile.first + tile.width and tile.first < end:
-                yield tile
+        for tile in level_tiles("entries", self.size, first):
+            if tile.first >= end:
+                return
+            yield tile
 
 
 def _cut(held: Iterable[_E], tile: Tile, first: int, end: int) -> Iterator[_E]:

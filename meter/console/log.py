@@ -94,8 +94,9 @@ async def _entries(ask: Ask, query: LogQuery, size: int) -> EntryPage:
 
 def _older(query: LogQuery, shown: Sequence[EntryView]) -> int | None:
     """Return the entry before which the newest ones go on, if they are shown and there are more."""
-    is_newest = not _filters(query) and query.after < 0
-    return shown[-1].number or None if is_newest else None
+    if _filters(query) or query.after >= 0 or shown[-1].number == 0:
+        return None
+    return shown[-1].number
 
 
 async def _published(ask: Ask, language: Language) -> log_view.Published | None:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from meter.rules.contract_terms import step_of
 from meter.rules.entries import AnyEntry, RecordReleased, RecordVoided, UsageAccepted
 from meter.rules.rating import cost
 from meter.rules.state import State
@@ -45,7 +44,7 @@ class Withheld(Rule):
         if all(amended < number for amended, _ in contract.amendments):
             return entry.withheld_cost
         numerator = sum(
-            device_time * step_of(contract.steps, day).price_on(entry.device, day)
+            device_time * contract.price_on(entry.device, day)
             for day, device_time in entry.withheld
         )
         return cost(numerator, contract.terms.denominator)
