@@ -2,8 +2,8 @@
 
 A replay may meet any of its records again: sent once more, voided, released or disputed. An audit
 that can read its log again keeps of a record the number of its entry, and reads it back where a
-batch or a command names it, as the service loads it from its tables. Whole it keeps those whose
-entries do not say all: of which a part was withheld, by quarter-hour, and those that were voided.
+batch or a command names it, as the service loads it from its tables. A few records it keeps whole,
+for their entries do not say all: those of which a part is withheld, and those that were voided.
 
 A tile of entries is read at once, and the last few stay in memory. What is read back must be what
 was read before: its hash stands in the tree.

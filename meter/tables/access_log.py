@@ -73,7 +73,7 @@ class AccessLog:
             self._due.set()
 
     def _kept(self, access: Access) -> Access:
-        """Return the row of a question: of too many of one token it does not say of what."""
+        """Return the row of a question; of a token with too many it does not say about what."""
         if access.at != self._minute:
             self._minute, self._about = access.at, Counter()
         if access in self._counted:

@@ -75,7 +75,7 @@ class BadSheet(LedgerError):  # noqa: N818 - the name says what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Of which log, as large as it was, a sample was drawn, and how."""
+    """From which size of which log a sample was drawn, and how."""
 
     made_of: Checkpoint
     period: Period

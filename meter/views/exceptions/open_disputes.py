@@ -10,7 +10,7 @@ from meter.views.exceptions.rule import AuditException, Rule
 
 
 class OpenDisputes(Rule):
-    """A record that a firm disputes, and that was neither voided nor confirmed since."""
+    """A record that a firm disputes; it is not voided, and the dispute not dismissed."""
 
     name = "open_dispute"
     meaning = "the firm disputes the record, and nobody has decided"
